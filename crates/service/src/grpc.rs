@@ -1,0 +1,215 @@
+//! The gRPC port: all services of the public contract for back ends, with health and reflection.
+//!
+//! A call carries the bare token in the metadata `token` and its name in `operationid`. The token is checked once, here, and
+//! becomes the [`Context`] of the request; then the request goes to its service through the registry. Without a token only
+//! the two token routes, health and reflection are reached. Internal packages (`magpie.*`) are not served.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http_body_util::Limited;
+use magpie_discovery::{Channel, name};
+use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
+use magpie_types::{Code, Error, UserId};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Status, body::Body, service::Routes, transport::Server};
+use tower::{Service, ServiceExt as _};
+
+use crate::{Caller, Context, Deps, IntoStatus as _, health::Readiness};
+
+/// The gRPC port.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Calls under way per connection.
+    pub max_concurrent_calls: u32,
+    /// Deadline of a call, ms.
+    pub call_timeout_ms: u64,
+    /// Interval of keep-alive pings, ms.
+    pub keepalive_ms: u64,
+    /// Longest request, bytes.
+    pub max_message_bytes: usize,
+    /// Longest metadata of a call, bytes.
+    pub max_metadata_bytes: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_concurrent_calls: 1000,
+            call_timeout_ms: 30_000,
+            keepalive_ms: 20_000,
+            max_message_bytes: 8 << 20,
+            max_metadata_bytes: 16 << 10,
+        }
+    }
+}
+
+/// Services of the contract and who serves them.
+pub const SERVICES: &[(&str, &str)] = &[
+    ("openim.auth.Auth", name::AUTH),
+    ("openim.user.user", name::USER),
+    ("openim.relation.friend", name::FRIEND),
+    ("openim.group.group", name::GROUP),
+    ("openim.conversation.conversation", name::CONVERSATION),
+    ("openim.msg.msg", name::MSG),
+    ("openim.third.third", name::THIRD),
+    ("openim.rtc.RtcService", name::RTC),
+    ("openim.push.PushMsgService", name::PUSH),
+    ("openim.msggateway.msgGateway", name::GATEWAY),
+];
+
+const ANONYMOUS: &[&str] = &[
+    "/openim.auth.Auth/getAdminToken",
+    "/openim.auth.Auth/parseToken",
+];
+
+/// Serves the port until shutdown; calls under way are finished.
+pub async fn serve(
+    deps: Deps,
+    config: Config,
+    readiness: Readiness,
+    listener: TcpListener,
+) -> Result<(), tonic::transport::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut ready = readiness.watch();
+    let stopping = deps.shutdown.clone();
+    deps.tasks.spawn(async move {
+        loop {
+            let status = if *ready.borrow_and_update() {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            reporter.set_service_status("", status).await;
+            tokio::select! {
+                changed = ready.changed() => if changed.is_err() { return },
+                () = stopping.cancelled() => return,
+            }
+        }
+    });
+    let mut router = Routes::new(health).into_axum_router();
+    // The descriptor set is our own, made by the build.
+    if let Ok(reflection) = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(magpie_proto::DESCRIPTOR_SET)
+        .build_v1()
+    {
+        router = Routes::from(router)
+            .add_service(reflection)
+            .into_axum_router();
+    }
+    for (service, name) in SERVICES {
+        router = router.route_service(
+            &format!("/{service}/{{method}}"),
+            Edge::new(&deps, name, &config),
+        );
+    }
+    let shutdown = deps.shutdown.clone();
+    Server::builder()
+        .timeout(Duration::from_millis(config.call_timeout_ms))
+        .max_concurrent_streams(config.max_concurrent_calls)
+        .http2_max_header_list_size(config.max_metadata_bytes)
+        .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_ms)))
+        .add_routes(Routes::from(router))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+}
+
+/// Checks who calls, then hands the request to a service.
+#[derive(Clone)]
+struct Edge {
+    service: Channel,
+    auth: Channel,
+    admins: Arc<[String]>,
+    max_message_bytes: usize,
+}
+
+impl Edge {
+    fn new(deps: &Deps, service: &'static str, config: &Config) -> Self {
+        Self {
+            service: deps.channel(service),
+            auth: deps.channel(name::AUTH),
+            admins: Arc::clone(&deps.admins),
+            max_message_bytes: config.max_message_bytes,
+        }
+    }
+
+    async fn answer(
+        self,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Status> {
+        if !ANONYMOUS.contains(&request.uri().path()) {
+            let context = self.identify(request.headers()).await?;
+            request.extensions_mut().insert(context);
+        }
+        self.service.oneshot(request).await
+    }
+
+    async fn identify(&self, headers: &http::HeaderMap) -> Result<Context, Status> {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|v: &http::HeaderValue| v.to_str().ok())
+                .unwrap_or_default()
+        };
+        let token = text("token");
+        if token.is_empty() {
+            return Err(Error::new(
+                Code::TOKEN_NOT_EXIST,
+                "this call needs a token in its metadata",
+            )
+            .into_status());
+        }
+        let operation_id = match text("operationid") {
+            "" => uuid::Uuid::new_v4().to_string(),
+            given => given.to_owned(),
+        };
+        let request = Context::internal(operation_id.as_str()).request(ParseTokenReq {
+            token: token.to_owned(),
+        });
+        let found = AuthClient::new(self.auth.clone())
+            .parse_token(request)
+            .await?
+            .into_inner();
+        let user = UserId::new(found.user_id).map_err(|e| {
+            Error::new(Code::TOKEN_INVALID, "the token names no user")
+                .with_source(e)
+                .into_status()
+        })?;
+        let admin = self.admins.iter().any(|a| a == user.as_str());
+        let caller = if admin {
+            Caller::Admin(user)
+        } else {
+            Caller::User(user)
+        };
+        Ok(Context {
+            caller,
+            operation_id,
+            connection_id: String::new(),
+            platform_id: found.platform_id,
+        })
+    }
+}
+
+impl Service<http::Request<axum::body::Body>> for Edge {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
+        let edge = self.clone();
+        let request = request.map(|body| Body::new(Limited::new(body, edge.max_message_bytes)));
+        Box::pin(async move { Ok(edge.answer(request).await.unwrap_or_else(Status::into_http)) })
+    }
+}

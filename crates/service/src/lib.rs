@@ -1,0 +1,21 @@
+//! What every service shares: the identity of a call, the engines and channels it works with, notifications, configuration,
+//! telemetry, tasks and shutdown.
+
+pub mod caller;
+pub mod config;
+pub mod deps;
+pub mod grpc;
+pub mod health;
+pub mod invalidation;
+pub mod lists;
+pub mod notification;
+pub mod ops;
+pub mod pending;
+pub mod profiles;
+pub mod rpc;
+pub mod run;
+pub mod telemetry;
+pub mod unimplemented;
+
+pub use caller::{Caller, Context, IntoStatus};
+pub use deps::Deps;

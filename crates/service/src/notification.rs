@@ -1,0 +1,172 @@
+//! Notifications: messages that the server itself sends (messages-and-sync.md 4.3, 12).
+//!
+//! A service that changed something describes it as a [`Notification`] and [`send`]s it; it takes the same way as a user's
+//! message, so order, storage and delivery need no second mechanism.
+
+use std::collections::BTreeMap;
+
+use magpie_discovery::name;
+use magpie_proto::openim::{
+    msg::{SendMsgReq, msg_client::MsgClient},
+    sdkws::{MsgData, NotificationElem, OfflinePushInfo},
+};
+use magpie_types::{
+    Error, Result, SessionType,
+    msg::{FROM_SYSTEM, content_type, option},
+    time::now_ms,
+};
+
+use crate::{Context, Deps};
+
+/// What to tell whom.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// Content type, e.g. 1300.
+    pub content_type: i32,
+    /// Who caused it.
+    pub send_id: String,
+    /// The user told, or the group.
+    pub recv_id: String,
+    /// Single or group.
+    pub session: SessionType,
+    /// The tips message as JSON.
+    pub tips: String,
+    /// Stored in the `n_` stream with a seq (else only connected clients get it).
+    pub reliable: bool,
+    /// A copy goes to the chat as a tip line.
+    pub in_chat: bool,
+    /// Offline push, by default of its kind off.
+    pub offline_push: bool,
+    /// Derived from the change it tells, so that a repeat is recognised; empty: random.
+    pub client_msg_id: String,
+}
+
+impl Notification {
+    /// An unstored notification from a user to a user (himself, for his other devices).
+    pub fn to_user<T: serde::Serialize>(
+        content_type: i32,
+        send_id: &str,
+        recv_id: &str,
+        tips: &T,
+    ) -> Result<Self> {
+        Ok(Self {
+            content_type,
+            send_id: send_id.to_owned(),
+            recv_id: recv_id.to_owned(),
+            session: SessionType::Single,
+            tips: magpie_proto::json::to_string(tips).map_err(Error::internal)?,
+            reliable: false,
+            in_chat: false,
+            offline_push: false,
+            client_msg_id: String::new(),
+        })
+    }
+
+    /// Stored with a seq.
+    #[must_use]
+    pub fn reliable(mut self) -> Self {
+        self.reliable = true;
+        self
+    }
+
+    /// Shown in the chat as well.
+    #[must_use]
+    pub fn in_chat(mut self) -> Self {
+        self.in_chat = true;
+        self
+    }
+
+    /// With offline push.
+    #[must_use]
+    pub fn offline_push(mut self) -> Self {
+        self.offline_push = true;
+        self
+    }
+
+    /// With an id that a repeat of the same change gives again.
+    #[must_use]
+    pub fn client_msg_id(mut self, id: impl Into<String>) -> Self {
+        self.client_msg_id = id.into();
+        self
+    }
+
+    /// The message that tells it.
+    pub fn into_msg(self) -> Result<MsgData> {
+        let now = now_ms();
+        let content = magpie_proto::json::to_vec(&NotificationElem { detail: self.tips })
+            .map_err(Error::internal)?;
+        let group = self.session == SessionType::Group;
+        Ok(MsgData {
+            group_id: if group {
+                self.recv_id.clone()
+            } else {
+                String::new()
+            },
+            send_id: self.send_id,
+            recv_id: self.recv_id,
+            client_msg_id: if self.client_msg_id.is_empty() {
+                magpie_types::ids::random_client_msg_id()
+            } else {
+                self.client_msg_id
+            },
+            session_type: self.session.number(),
+            msg_from: FROM_SYSTEM,
+            content_type: self.content_type,
+            content: content.into(),
+            send_time: now,
+            create_time: now,
+            options: options(self.reliable, self.in_chat, self.offline_push),
+            offline_push_info: Some(push_info(self.content_type)),
+            ..MsgData::default()
+        })
+    }
+}
+
+fn options(reliable: bool, in_chat: bool, offline_push: bool) -> BTreeMap<String, bool> {
+    [
+        (option::IS_NOT_NOTIFICATION, false),
+        (option::IS_SEND_MSG, in_chat),
+        (option::HISTORY, reliable),
+        (option::PERSISTENT, reliable),
+        (option::OFFLINE_PUSH, offline_push),
+        (option::UNREAD_COUNT, in_chat),
+        (option::CONVERSATION_UPDATE, false),
+        (option::NOT_PRIVATE, false),
+        (option::SENDER_CONVERSATION_UPDATE, false),
+        (option::REACTION_FROM_CACHE, false),
+        (option::SENDER_SYNC, true),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// The text of an offline push of a notification; clients get it attached even where no push is sent.
+fn push_info(kind: i32) -> OfflinePushInfo {
+    let text = match kind {
+        content_type::FRIEND_APPLICATION_APPROVED => {
+            "Someone applies to add your friend application"
+        }
+        content_type::CONVERSATION_CHANGE => "conversation changed",
+        content_type::CONVERSATION_PRIVATE_CHAT => "burn after reading",
+        _ => "",
+    };
+    OfflinePushInfo {
+        title: text.to_owned(),
+        desc: text.to_owned(),
+        ex: text.to_owned(),
+        ..OfflinePushInfo::default()
+    }
+}
+
+/// Sends a notification as the cluster itself, under the operation that caused it; answers when the log has it.
+pub async fn send(deps: &Deps, ctx: &Context, notification: Notification) -> Result<()> {
+    let request = ctx.as_internal().request(SendMsgReq {
+        msg_data: Some(notification.into_msg()?),
+    });
+    MsgClient::new(deps.channel(name::MSG))
+        .send_msg(request)
+        .await
+        .map_err(magpie_proto::status::from_status)?;
+    Ok(())
+}

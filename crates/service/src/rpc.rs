@@ -1,0 +1,98 @@
+//! What every generated trait's method does around its own work: who calls, the rules on fields, the answer's status.
+//!
+//! ```ignore
+//! async fn get(&self, request: Request<GetReq>) -> Result<Response<GetResp>, Status> {
+//!     answer(async {
+//!         let (ctx, req) = open(request)?;
+//!         filled("userID", &req.user_id)?;
+//!         ctx.require_self(&req.user_id)?;
+//!         Ok(GetResp { .. })
+//!     })
+//!     .await
+//! }
+//! ```
+//!
+//! Rules on fields run before any check of the caller (rest-api.md 1.4) and all give 1001.
+
+use std::{collections::HashSet, hash::Hash};
+
+use magpie_types::{Code, Error, Result};
+use tonic::{Request, Response, Status};
+
+use crate::{Context, IntoStatus as _};
+
+/// Runs a method's work and turns its result into what tonic sends.
+pub async fn answer<T>(work: impl Future<Output = Result<T>>) -> Result<Response<T>, Status> {
+    work.await.map(Response::new).map_err(|e| e.into_status())
+}
+
+/// Who calls and what he asks; 1507 for an anonymous call.
+pub fn open<T>(mut request: Request<T>) -> Result<(Context, T)> {
+    let context = request
+        .extensions_mut()
+        .remove::<Context>()
+        .ok_or_else(|| Error::new(Code::TOKEN_NOT_EXIST, "this call needs a token"))?;
+    Ok((context, request.into_inner()))
+}
+
+/// Refuses an empty text.
+pub fn filled(field: &'static str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        Err(Error::args(format!("{field} is empty")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses an empty list.
+pub fn some<T>(field: &'static str, list: &[T]) -> Result<()> {
+    if list.is_empty() {
+        Err(Error::args(format!("{field} is empty")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a list of more than `max` elements.
+pub fn at_most<T>(field: &'static str, list: &[T], max: usize) -> Result<()> {
+    if list.len() > max {
+        Err(Error::args(format!("{field} has more than {max} elements")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses a list with an element that occurs twice.
+pub fn unique<T: Hash + Eq>(field: &'static str, list: &[T]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(list.len());
+    if list.iter().all(|element| seen.insert(element)) {
+        Ok(())
+    } else {
+        Err(Error::args(format!("{field} repeated")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_an_anonymous_call() {
+        assert_eq!(
+            open(Request::new(())).unwrap_err().code(),
+            Code::TOKEN_NOT_EXIST
+        );
+        assert!(open(Context::internal("op").request(())).is_ok());
+    }
+
+    #[test]
+    fn rules_name_the_field() {
+        assert_eq!(
+            filled("userID", "").unwrap_err().detail(),
+            "userID is empty"
+        );
+        assert!(unique("userIDs", &["a", "b"]).is_ok());
+        assert!(unique("userIDs", &["a", "a"]).is_err());
+        assert!(at_most("userIDs", &[1, 2, 3], 2).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! How a process ends: the first signal drains, the second one or the deadline forces.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{Deps, health::Readiness};
+
+/// The end of the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Between failing readiness and ending connections, ms: balancers notice in this time. 0 in one process.
+    pub notice_ms: u64,
+    /// What is under way may take this long to finish, ms.
+    pub deadline_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            notice_ms: 0,
+            deadline_ms: 15_000,
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything was finished.
+    Drained,
+    /// The deadline passed or a second signal came; what was acknowledged is safe in the log all the same.
+    Forced,
+}
+
+/// SIGTERM and Ctrl-C.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal (or for `deps.shutdown`, which a failed part cancels), then ends everything in order: readiness, then
+/// `deps.shutdown`, then the tasks.
+pub async fn until_stopped(
+    deps: &Deps,
+    readiness: &Readiness,
+    signals: &mut Signals,
+    config: &Config,
+) -> End {
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; a second signal forces"),
+        () = deps.shutdown.cancelled() => tracing::warn!("stopping because a part of the process ended"),
+    }
+    readiness.set(false);
+    let drain = async {
+        if !deps.shutdown.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(config.notice_ms)).await;
+        }
+        deps.shutdown.cancel();
+        deps.tasks.close();
+        deps.tasks.wait().await;
+    };
+    tokio::select! {
+        () = drain => End::Drained,
+        () = tokio::time::sleep(Duration::from_millis(config.deadline_ms + config.notice_ms)) => End::Forced,
+        () = signals.next() => End::Forced,
+    }
+}

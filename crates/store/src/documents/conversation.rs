@@ -1,0 +1,87 @@
+//! Conversations: who takes part, each user's record of it, and each user's positions in it.
+
+use bytes::Bytes;
+
+crate::document! {
+    /// Who takes part in the streams of one stem (chat and notifications alike). Written once, before the first append; access
+    /// is checked against it, never by taking an id apart. Owner: the msg service.
+    pub struct Participants in "participants" {
+        /// Conversation id without prefix.
+        pub stem: String,
+        /// The smaller user id of a pair; empty for a group.
+        pub first: String,
+        /// The greater user id of a pair; empty for a group.
+        pub second: String,
+        /// The group; empty for a pair.
+        pub group_id: String,
+    }
+    key [stem];
+}
+
+crate::document! {
+    /// One user's settings of one conversation. Owner: the conversation service; transfer creates it with the first message.
+    pub struct Conversation in "conversations", revision rev {
+        /// Whose record.
+        pub owner_id: String,
+        /// Conversation.
+        pub conversation_id: String,
+        /// 1 single, 3 group, 4 notification.
+        pub conversation_type: i32,
+        /// The other user of a pair.
+        pub user_id: String,
+        /// The group.
+        pub group_id: String,
+        /// 0 receive, 1 do not receive, 2 receive without offline push.
+        pub recv_msg_opt: i32,
+        /// Pinned.
+        pub is_pinned: bool,
+        /// The application's text.
+        pub attached_info: String,
+        /// Burn after reading.
+        pub is_private_chat: bool,
+        /// 0 none, 1 me, 2 all, 3 both, 4 announcement.
+        pub group_at_type: i32,
+        /// The application's extension text.
+        pub ex: String,
+        /// Seconds a private message stays.
+        pub burn_duration: i32,
+        /// Smallest seq the user may see; a mirror of [`UserSeq`].
+        pub min_seq: i64,
+        /// Largest seq the user may see, 0 = no bound; a mirror of [`UserSeq`].
+        pub max_seq: i64,
+        /// Seconds until messages are destroyed.
+        pub msg_destruct_time: i64,
+        /// When they last were, ms.
+        pub latest_msg_destruct_time: i64,
+        /// Whether they are.
+        pub is_msg_destruct: bool,
+        /// When the record was made, ms.
+        pub create_time: i64,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [owner_id, conversation_id];
+    index by_conversation [conversation_id];
+    index by_pending [pending];
+}
+
+crate::document! {
+    /// One user's positions in one conversation. Every field only grows, but `max_seq`. Owner: the msg service.
+    pub struct UserSeq in "user_seqs" {
+        /// User.
+        pub user_id: String,
+        /// Conversation.
+        pub conversation_id: String,
+        /// Read up to here.
+        pub read_seq: i64,
+        /// Smallest seq he may see.
+        pub min_seq: i64,
+        /// Largest seq he may see, 0 = no bound.
+        pub max_seq: i64,
+        /// Member version that set the bounds (groups).
+        pub member_version: i64,
+    }
+    key [user_id, conversation_id];
+}

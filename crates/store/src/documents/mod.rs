@@ -1,0 +1,36 @@
+//! Every collection that Magpie keeps, one file each; [`SCHEMAS`] lists them for [`Store::prepare`](crate::Store::prepare).
+
+mod conversation;
+mod friend;
+mod group;
+mod message;
+mod user;
+mod version;
+
+pub use conversation::{Conversation, Participants, UserSeq};
+pub use friend::{Black, Friend};
+pub use group::{Group, GroupMember};
+pub use message::{Head, Hidden, Message};
+pub use user::{AppBadge, PushToken, User, UserTokens};
+pub use version::VersionHead;
+
+use crate::{Document, Schema};
+
+/// All schemas.
+pub const SCHEMAS: &[&Schema] = &[
+    User::SCHEMA,
+    UserTokens::SCHEMA,
+    PushToken::SCHEMA,
+    AppBadge::SCHEMA,
+    Participants::SCHEMA,
+    Conversation::SCHEMA,
+    UserSeq::SCHEMA,
+    Message::SCHEMA,
+    Head::SCHEMA,
+    Hidden::SCHEMA,
+    Friend::SCHEMA,
+    Black::SCHEMA,
+    Group::SCHEMA,
+    GroupMember::SCHEMA,
+    VersionHead::SCHEMA,
+];

@@ -1,0 +1,67 @@
+//! Users, their tokens and their offline-push tokens.
+
+use bytes::Bytes;
+
+crate::document! {
+    /// A registered user. Owner: the user service.
+    pub struct User in "users", revision rev {
+        /// Id.
+        pub user_id: String,
+        /// Shown name.
+        pub nickname: String,
+        /// Avatar.
+        pub face_url: String,
+        /// The application's extension text.
+        pub ex: String,
+        /// When he was registered, ms.
+        pub create_time: i64,
+        /// 0 and 1 ordinary, 2 administrator, 3 notification account, 4 robot.
+        pub app_manger_level: i32,
+        /// 0 receive, 1 do not receive, 2 receive without offline push.
+        pub global_recv_msg_opt: i32,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id];
+}
+
+crate::document! {
+    /// All tokens of one user, live and kicked. Owner: the auth service.
+    pub struct UserTokens in "user_tokens", revision rev {
+        /// Whose tokens.
+        pub user_id: String,
+        /// Encoded list of tokens; see the auth service.
+        pub tokens: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id];
+}
+
+crate::document! {
+    /// Where offline pushes of one user's platform go. Owner: the third service.
+    pub struct PushToken in "push_tokens", revision rev {
+        /// User.
+        pub user_id: String,
+        /// Platform number.
+        pub platform_id: i32,
+        /// The vendor's device token.
+        pub token: String,
+        /// When it ends, ms.
+        pub expire_time: i64,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id, platform_id];
+}
+
+crate::document! {
+    /// The badge number that a user's iOS devices show; offline pushes count on from it. Owner: the third service.
+    pub struct AppBadge in "app_badges" {
+        /// User.
+        pub user_id: String,
+        /// Number shown.
+        pub unread: i32,
+    }
+    key [user_id];
+}

@@ -1,0 +1,78 @@
+//! Message options, content types and statuses (messages-and-sync.md 2.3, 4, 5.1).
+
+/// Keys of the `options` map. An absent key means true.
+pub mod option {
+    /// False: the message gets no seq and is not stored.
+    pub const HISTORY: &str = "history";
+    /// False: legacy twin of `history`.
+    pub const PERSISTENT: &str = "persistent";
+    /// False: no offline push.
+    pub const OFFLINE_PUSH: &str = "offlinePush";
+    /// False: the unread counter stays.
+    pub const UNREAD_COUNT: &str = "unreadCount";
+    /// False: the receiver's conversation list stays.
+    pub const CONVERSATION_UPDATE: &str = "conversationUpdate";
+    /// False: the sender's connections don't get it.
+    pub const SENDER_SYNC: &str = "senderSync";
+    /// False: the sender's conversation list stays.
+    pub const SENDER_CONVERSATION_UPDATE: &str = "senderConversationUpdate";
+    /// False: the message belongs to a private chat.
+    pub const NOT_PRIVATE: &str = "notPrivate";
+    /// Legacy.
+    pub const REACTION_FROM_CACHE: &str = "reactionFromCache";
+    /// False: a notification; it goes to the `n_` stream.
+    pub const IS_NOT_NOTIFICATION: &str = "isNotNotification";
+    /// True on a notification: a copy goes to the chat.
+    pub const IS_SEND_MSG: &str = "isSendMsg";
+}
+
+/// Content types the server itself treats specially.
+pub mod content_type {
+    /// Text.
+    pub const TEXT: i32 = 101;
+    /// Text with mentions.
+    pub const AT_TEXT: i32 = 106;
+    /// Revoke of generation 2.
+    pub const REVOKE_V2: i32 = 111;
+    /// Typing.
+    pub const TYPING: i32 = 113;
+    /// Quote.
+    pub const QUOTE: i32 = 114;
+    /// Markdown.
+    pub const MARKDOWN: i32 = 118;
+    /// A system notice of a notification account.
+    pub const OA_NOTIFICATION: i32 = 1400;
+    /// Friend application approved.
+    pub const FRIEND_APPLICATION_APPROVED: i32 = 1201;
+    /// Conversations changed.
+    pub const CONVERSATION_CHANGE: i32 = 1300;
+    /// Own profile changed.
+    pub const USER_INFO_UPDATED: i32 = 1303;
+    /// Private chat switched.
+    pub const CONVERSATION_PRIVATE_CHAT: i32 = 1701;
+    /// Conversations cleared.
+    pub const CLEAR_CONVERSATION: i32 = 1703;
+    /// Application-defined notification.
+    pub const BUSINESS_NOTIFICATION: i32 = 2001;
+    /// Message revoked.
+    pub const MSG_REVOKE: i32 = 2101;
+    /// Messages deleted.
+    pub const DELETE_MSGS: i32 = 2102;
+    /// Read receipt.
+    pub const HAS_READ_RECEIPT: i32 = 2200;
+}
+
+/// Message status numbers.
+pub mod status {
+    /// As clients send it.
+    pub const SENDING: i32 = 1;
+    /// Stored or pushed.
+    pub const SENT: i32 = 2;
+    /// Deleted, or a placeholder for what is not there.
+    pub const DELETED: i32 = 4;
+}
+
+/// `msgFrom` of users' messages.
+pub const FROM_USER: i32 = 100;
+/// `msgFrom` of the server's messages.
+pub const FROM_SYSTEM: i32 = 200;

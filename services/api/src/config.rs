@@ -1,0 +1,34 @@
+//! Settings of the REST API.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the REST API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Longest request body, bytes.
+    pub max_body_bytes: usize,
+    /// Open connections; the next one waits to be accepted.
+    pub max_connections: usize,
+    /// Requests being worked on; the next one is answered 429.
+    pub max_requests: usize,
+    /// How long a request may take, body included, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a client may take to send a request's head, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Receivers of one batch that are sent to at the same time.
+    pub batch_parallel: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 8 << 20,
+            max_connections: 10_000,
+            max_requests: 1_000,
+            request_timeout_ms: 30_000,
+            header_timeout_ms: 10_000,
+            batch_parallel: 16,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One request from head to answer: CORS, operation id, token, route, in this order (rest-api.md 1.1).
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header, request::Parts};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use magpie_discovery::name;
+use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
+use magpie_service::{Caller, Context, Deps};
+use magpie_types::{Code, Error, UserId};
+use tokio::sync::Semaphore;
+
+use crate::{
+    answer::{self, Answer, Failure},
+    call::Call,
+    config::Config,
+    routes::{self, Method as RouteMethod, Route},
+};
+
+/// Paths that need no token; everything that begins like them counts.
+const WITHOUT_TOKEN: [&str; 2] = ["/auth/get_admin_token", "/auth/parse_token"];
+
+/// The API, shared by all connections.
+pub(crate) struct Api {
+    deps: Deps,
+    config: Config,
+    routes: HashMap<&'static str, &'static Route>,
+    requests: Semaphore,
+}
+
+impl Api {
+    pub(crate) fn new(deps: Deps, config: Config) -> Self {
+        let posts = routes::all().filter(|route| route.method == RouteMethod::Post);
+        let requests = Semaphore::new(config.max_requests);
+        Self {
+            deps,
+            routes: posts.map(|route| (route.path, route)).collect(),
+            requests,
+            config,
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Ok(_permit) = self.requests.try_acquire() else {
+            return answer::respond(Err(Error::from(Code::RATE_LIMITED).into()));
+        };
+        let started = Instant::now();
+        let limit = Duration::from_millis(self.config.request_timeout_ms);
+        let (parts, body) = request.into_parts();
+        let route = self
+            .routes
+            .get(parts.uri.path())
+            .map_or("", |route| route.path);
+        let response = match tokio::time::timeout(limit, self.dispatch(parts, body)).await {
+            Ok(response) => response,
+            Err(_) => answer::respond(Err(Error::internal("the request took too long").into())),
+        };
+        metrics::histogram!("magpie_api_request_seconds", "route" => route)
+            .record(started.elapsed().as_secs_f64());
+        metrics::counter!("magpie_api_requests_total", "route" => route, "status" => response.status().as_str().to_owned())
+            .increment(1);
+        response
+    }
+
+    async fn dispatch(&self, parts: Parts, body: Incoming) -> Response<Full<Bytes>> {
+        match parts.method {
+            Method::OPTIONS => answer::options(),
+            Method::POST => match self.authenticate(&parts).await {
+                Err(failure) => answer::respond(Err(failure)),
+                Ok(context) => match self.routes.get(parts.uri.path()) {
+                    Some(route) => answer::respond(self.post(route, context, parts, body).await),
+                    None => answer::not_found(),
+                },
+            },
+            Method::GET => match routes::get(parts.uri.path()) {
+                Some(route) => answer::respond(Err(not_built(route.path))),
+                None => answer::not_found(),
+            },
+            _ => answer::not_found(),
+        }
+    }
+
+    async fn post(
+        &self,
+        route: &'static Route,
+        context: Option<Context>,
+        parts: Parts,
+        body: Incoming,
+    ) -> Answer {
+        let Some(handler) = route.handler else {
+            return Err(not_built(route.path));
+        };
+        let call = Call {
+            deps: self.deps.clone(),
+            config: self.config.clone(),
+            context,
+            body: read(body, self.config.max_body_bytes).await?,
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            content_type: text(&parts.headers, header::CONTENT_TYPE.as_str()).to_owned(),
+            not_null: route.not_null,
+        };
+        handler(call).await.map_err(|failure| match failure {
+            Failure::NotBuilt(_) => not_built(route.path),
+            other => other,
+        })
+    }
+
+    /// Who sends a POST; nobody where no token is needed.
+    async fn authenticate(&self, parts: &Parts) -> Result<Option<Context>, Failure> {
+        let operation_id = text(&parts.headers, "operationid");
+        if operation_id.is_empty() {
+            return Err(Error::args("header must have operationID").into());
+        }
+        if WITHOUT_TOKEN
+            .iter()
+            .any(|path| parts.uri.path().starts_with(path))
+        {
+            return Ok(None);
+        }
+        let token = text(&parts.headers, "token");
+        if token.is_empty() {
+            return Err(Error::args("header must have token").into());
+        }
+        let mut auth = AuthClient::new(self.deps.channel(name::AUTH));
+        let claims = auth
+            .parse_token(ParseTokenReq {
+                token: token.to_owned(),
+            })
+            .await?
+            .into_inner();
+        let is_admin = self.deps.admins.contains(&claims.user_id);
+        let user = UserId::new(claims.user_id).map_err(Error::from)?;
+        Ok(Some(Context {
+            caller: if is_admin {
+                Caller::Admin(user)
+            } else {
+                Caller::User(user)
+            },
+            operation_id: operation_id.to_owned(),
+            connection_id: String::new(),
+            platform_id: claims.platform_id,
+        }))
+    }
+}
+
+fn not_built(path: &str) -> Failure {
+    Failure::NotBuilt(format!("{path} is not built yet"))
+}
+
+/// A header as text; empty if it is missing or no text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
+        Err(_) => Err(Failure::Unbound(Error::args(
+            "the request body ended early",
+        ))),
+    }
+}

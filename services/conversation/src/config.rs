@@ -1,0 +1,25 @@
+//! Configuration of the conversation service.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of the conversation service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most conversations in one page.
+    pub max_page: usize,
+    /// Most owners or conversations named in one request.
+    pub max_ids: usize,
+    /// Owners whose records are written at the same time in one request.
+    pub concurrency: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_page: 50_000,
+            max_ids: 10_000,
+            concurrency: 16,
+        }
+    }
+}

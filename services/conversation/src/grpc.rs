@@ -1,0 +1,442 @@
+//! The generated trait: rules on fields, who may ask, the call, the answer.
+
+use std::sync::Arc;
+
+use magpie_proto::openim::conversation::{conversation_server::Conversation, *};
+use magpie_service::{
+    lists,
+    rpc::{answer, at_most, filled, open},
+};
+use magpie_types::{ConversationId, Error, Result, SessionType};
+use tonic::{Request, Response, Status};
+
+use crate::{records::Records, settings::Patch};
+
+/// Not receiving, and receiving without a push.
+const DO_NOT_RECEIVE: i32 = 1;
+const DO_NOT_NOTIFY: i32 = 2;
+
+magpie_service::later! {
+    "the overview of conversations": {
+        get_sorted_conversation_list(GetSortedConversationListReq) -> GetSortedConversationListResp;
+    }
+    "the older form of set_conversations": {
+        set_conversation(SetConversationReq) -> SetConversationResp;
+    }
+    "groups": {
+        create_group_chat_conversations(CreateGroupChatConversationsReq) -> CreateGroupChatConversationsResp;
+    }
+    "periodic message destruct": {
+        get_conversations_need_clear_msg(GetConversationsNeedClearMsgReq) -> GetConversationsNeedClearMsgResp;
+        clear_user_conversation_msg(ClearUserConversationMsgReq) -> ClearUserConversationMsgResp;
+    }
+    "conversation management": {
+        update_conversations_by_user(UpdateConversationsByUserReq) -> UpdateConversationsByUserResp;
+        delete_conversations(DeleteConversationsReq) -> DeleteConversationsResp;
+    }
+}
+
+pub(crate) struct ConversationGrpc {
+    records: Arc<Records>,
+}
+
+impl ConversationGrpc {
+    pub(crate) fn new(records: Arc<Records>) -> Self {
+        Self { records }
+    }
+}
+
+fn check_wanted(wanted: &ConversationReq) -> Result<()> {
+    if wanted.conversation_type == 0 {
+        return Err(Error::args("conversationType is invalid"));
+    }
+    if wanted.conversation_type == SessionType::Single.number() {
+        filled("userID", &wanted.user_id)?;
+    }
+    if wanted.conversation_type == SessionType::Group.number() {
+        filled("groupID", &wanted.group_id)?;
+    }
+    ConversationId::parse(&wanted.conversation_id)?;
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl Conversation for ConversationGrpc {
+    async fn get_conversation(
+        &self,
+        request: Request<GetConversationReq>,
+    ) -> Result<Response<GetConversationResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("conversationID", &req.conversation_id)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            ctx.require_self(&req.owner_user_id)?;
+            let found = self
+                .records
+                .find(&req.owner_user_id, &req.conversation_id)
+                .await?;
+            let record = found.ok_or_else(|| Error::not_found("conversation not found"))?;
+            Ok(GetConversationResp {
+                conversation: self.records.shown(vec![record]).await?.pop(),
+            })
+        })
+        .await
+    }
+
+    async fn get_conversations(
+        &self,
+        request: Request<GetConversationsReq>,
+    ) -> Result<Response<GetConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            at_most(
+                "conversationIDs",
+                &req.conversation_i_ds,
+                self.records.config.max_ids,
+            )?;
+            ctx.require_self(&req.owner_user_id)?;
+            let found = self
+                .records
+                .find_many(&req.owner_user_id, &req.conversation_i_ds)
+                .await?;
+            Ok(GetConversationsResp {
+                conversations: self.records.shown(found).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_all_conversations(
+        &self,
+        request: Request<GetAllConversationsReq>,
+    ) -> Result<Response<GetAllConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            ctx.require_self(&req.owner_user_id)?;
+            let found = self.records.of_owner(&req.owner_user_id).await?;
+            Ok(GetAllConversationsResp {
+                conversations: self.records.shown(found).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_owner_conversation(
+        &self,
+        request: Request<GetOwnerConversationReq>,
+    ) -> Result<Response<GetOwnerConversationResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let (total, page) = self.records.page(&req.user_id, req.pagination).await?;
+            let total = i64::try_from(total).unwrap_or(i64::MAX);
+            Ok(GetOwnerConversationResp {
+                total,
+                conversations: self.records.shown(page).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_conversation_i_ds(
+        &self,
+        request: Request<GetConversationIDsReq>,
+    ) -> Result<Response<GetConversationIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("userID", &req.user_id)?;
+            ctx.require_self(&req.user_id)?;
+            Ok(GetConversationIDsResp {
+                conversation_i_ds: self.records.ids(&req.user_id, |_| true).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_user_conversation_i_ds_hash(
+        &self,
+        request: Request<GetUserConversationIDsHashReq>,
+    ) -> Result<Response<GetUserConversationIDsHashResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            ctx.require_self(&req.owner_user_id)?;
+            let ids = self.records.ids(&req.owner_user_id, |_| true).await?;
+            Ok(GetUserConversationIDsHashResp {
+                hash: lists::id_hash(&ids)?,
+            })
+        })
+        .await
+    }
+
+    async fn get_not_notify_conversation_i_ds(
+        &self,
+        request: Request<GetNotNotifyConversationIDsReq>,
+    ) -> Result<Response<GetNotNotifyConversationIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let ids = self
+                .records
+                .ids(&req.user_id, |r| r.recv_msg_opt == DO_NOT_NOTIFY)
+                .await?;
+            Ok(GetNotNotifyConversationIDsResp {
+                conversation_i_ds: ids,
+            })
+        })
+        .await
+    }
+
+    async fn get_pinned_conversation_i_ds(
+        &self,
+        request: Request<GetPinnedConversationIDsReq>,
+    ) -> Result<Response<GetPinnedConversationIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            Ok(GetPinnedConversationIDsResp {
+                conversation_i_ds: self.records.ids(&req.user_id, |r| r.is_pinned).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_full_owner_conversation_i_ds(
+        &self,
+        request: Request<GetFullOwnerConversationIDsReq>,
+    ) -> Result<Response<GetFullOwnerConversationIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let full = self.records.full_ids(&req.user_id, req.id_hash).await?;
+            Ok(GetFullOwnerConversationIDsResp {
+                version: full.version,
+                version_id: full.version_id,
+                equal: full.equal,
+                conversation_i_ds: full.ids,
+            })
+        })
+        .await
+    }
+
+    async fn get_incremental_conversation(
+        &self,
+        request: Request<GetIncrementalConversationReq>,
+    ) -> Result<Response<GetIncrementalConversationResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let changes = self
+                .records
+                .incremental(&req.user_id, (&req.version_id, req.version))
+                .await?;
+            Ok(GetIncrementalConversationResp {
+                version: changes.version,
+                version_id: changes.version_id,
+                full: changes.full,
+                delete: changes.delete,
+                insert: self.records.shown(changes.insert).await?,
+                update: self.records.shown(changes.update).await?,
+            })
+        })
+        .await
+    }
+
+    async fn set_conversations(
+        &self,
+        request: Request<SetConversationsReq>,
+    ) -> Result<Response<SetConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let wanted = req
+                .conversation
+                .ok_or_else(|| Error::args("conversation is empty"))?;
+            check_wanted(&wanted)?;
+            at_most("userIDs", &req.user_i_ds, self.records.config.max_ids)?;
+            for owner in &req.user_i_ds {
+                filled("userIDs", owner)?;
+                ctx.require_self(owner)?;
+            }
+            let mut owners = req.user_i_ds;
+            owners.sort_unstable();
+            owners.dedup();
+            self.records.set_for(&ctx, owners, &wanted).await?;
+            Ok(SetConversationsResp {})
+        })
+        .await
+    }
+
+    async fn update_conversation(
+        &self,
+        request: Request<UpdateConversationReq>,
+    ) -> Result<Response<UpdateConversationResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("conversationID", &req.conversation_id)?;
+            at_most("userIDs", &req.user_i_ds, self.records.config.max_ids)?;
+            ctx.require_admin()?;
+            let patch = Patch::of_service(&req);
+            self.records
+                .patch_existing(&ctx, req.user_i_ds, &req.conversation_id, &patch)
+                .await?;
+            Ok(UpdateConversationResp {})
+        })
+        .await
+    }
+
+    async fn set_conversation_max_seq(
+        &self,
+        request: Request<SetConversationMaxSeqReq>,
+    ) -> Result<Response<SetConversationMaxSeqResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("conversationID", &req.conversation_id)?;
+            at_most(
+                "ownerUserID",
+                &req.owner_user_id,
+                self.records.config.max_ids,
+            )?;
+            ctx.require_admin()?;
+            let patch = Patch {
+                max_seq: Some(req.max_seq),
+                ..Patch::default()
+            };
+            self.records
+                .patch_existing(&ctx, req.owner_user_id, &req.conversation_id, &patch)
+                .await?;
+            Ok(SetConversationMaxSeqResp {})
+        })
+        .await
+    }
+
+    async fn set_conversation_min_seq(
+        &self,
+        request: Request<SetConversationMinSeqReq>,
+    ) -> Result<Response<SetConversationMinSeqResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("conversationID", &req.conversation_id)?;
+            at_most(
+                "ownerUserID",
+                &req.owner_user_id,
+                self.records.config.max_ids,
+            )?;
+            ctx.require_admin()?;
+            let patch = Patch {
+                min_seq: Some(req.min_seq),
+                ..Patch::default()
+            };
+            self.records
+                .patch_existing(&ctx, req.owner_user_id, &req.conversation_id, &patch)
+                .await?;
+            Ok(SetConversationMinSeqResp {})
+        })
+        .await
+    }
+
+    async fn create_single_chat_conversations(
+        &self,
+        request: Request<CreateSingleChatConversationsReq>,
+    ) -> Result<Response<CreateSingleChatConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("recvID", &req.recv_id)?;
+            filled("sendID", &req.send_id)?;
+            ConversationId::parse(&req.conversation_id)?;
+            ctx.require_admin()?;
+            self.records.create_pair(&ctx, req).await?;
+            Ok(CreateSingleChatConversationsResp {})
+        })
+        .await
+    }
+
+    async fn get_conversations_by_conversation_id(
+        &self,
+        request: Request<GetConversationsByConversationIdReq>,
+    ) -> Result<Response<GetConversationsByConversationIdResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            at_most(
+                "conversationIDs",
+                &req.conversation_i_ds,
+                self.records.config.max_ids,
+            )?;
+            ctx.require_admin()?;
+            let mut found = Vec::new();
+            for id in &req.conversation_i_ds {
+                found.extend(self.records.of_conversation(id).await?);
+                at_most("conversations", &found, lists::MAX_LIST)?;
+            }
+            Ok(GetConversationsByConversationIdResp {
+                conversations: self.records.shown(found).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_recv_msg_not_notify_user_i_ds(
+        &self,
+        request: Request<GetRecvMsgNotNotifyUserIDsReq>,
+    ) -> Result<Response<GetRecvMsgNotNotifyUserIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("groupID", &req.group_id)?;
+            ctx.require_admin()?;
+            let chat = ConversationId::group(&req.group_id);
+            Ok(GetRecvMsgNotNotifyUserIDsResp {
+                user_i_ds: self.records.receiving(&chat, DO_NOT_NOTIFY).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_conversation_not_receive_message_user_i_ds(
+        &self,
+        request: Request<GetConversationNotReceiveMessageUserIDsReq>,
+    ) -> Result<Response<GetConversationNotReceiveMessageUserIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let conversation = ConversationId::parse(&req.conversation_id)?;
+            ctx.require_admin()?;
+            Ok(GetConversationNotReceiveMessageUserIDsResp {
+                user_i_ds: self
+                    .records
+                    .receiving(&conversation, DO_NOT_RECEIVE)
+                    .await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_conversation_offline_push_user_i_ds(
+        &self,
+        request: Request<GetConversationOfflinePushUserIDsReq>,
+    ) -> Result<Response<GetConversationOfflinePushUserIDsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("conversationID", &req.conversation_id)?;
+            at_most("userIDs", &req.user_i_ds, self.records.config.max_ids)?;
+            ctx.require_admin()?;
+            let records = self
+                .records
+                .of_users(&req.user_i_ds, &req.conversation_id)
+                .await?;
+            let wanted = |record: &Option<magpie_store::documents::Conversation>| {
+                record.as_ref().is_none_or(|r| r.recv_msg_opt == 0)
+            };
+            let user_i_ds = req
+                .user_i_ds
+                .into_iter()
+                .zip(records)
+                .filter(|(_, r)| wanted(r))
+                .map(|(id, _)| id)
+                .collect();
+            Ok(GetConversationOfflinePushUserIDsResp { user_i_ds })
+        })
+        .await
+    }
+
+    later_rpcs!();
+}

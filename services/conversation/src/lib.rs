@@ -1,0 +1,37 @@
+//! The conversation service: every user's settings of his conversations, and the list of them.
+//!
+//! Owns `documents::Conversation` and the version list `Conversations` of each user. Records are made with the first stored
+//! message (by transfer), by [`settings`] when a user sets something before that, or on another service's request. It calls
+//! msg to send its notifications: 1300 to an owner whose record changed, 1701 between the users of a chat whose burn-after-
+//! reading was switched. Reading positions belong to msg; records show its bounds (`documents::UserSeq`).
+//!
+//! Order of a user's conversations everywhere: time of creation, then id.
+
+mod config;
+mod grpc;
+mod lists;
+mod records;
+mod settings;
+
+pub use config::Config;
+pub use grpc::UNIMPLEMENTED;
+
+use std::sync::Arc;
+
+use magpie_proto::openim::conversation::conversation_server::ConversationServer;
+use magpie_service::{Deps, pending};
+use magpie_store::documents::Conversation;
+use tonic::service::Routes;
+
+/// The service's routes; starts the worker that finishes interrupted changes.
+pub fn routes(deps: &Deps, config: Config) -> Routes {
+    let service = Arc::new(records::Records::new(deps.clone(), config));
+    let worker = Arc::clone(&service);
+    pending::spawn_worker(deps, "by_pending", move |record: Conversation| {
+        let service = Arc::clone(&worker);
+        async move { service.take_over(record).await }
+    });
+    Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
+        service,
+    )))
+}

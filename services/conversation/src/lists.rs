@@ -1,0 +1,149 @@
+//! Reading: single records, a user's whole list, and what of it changed since a version (rest-api.md 5).
+
+use magpie_proto::openim::sdkws::RequestPagination;
+use magpie_service::lists::{self, FullIds, Incremental};
+use magpie_store::{
+    Documents as _,
+    documents::Conversation,
+    key,
+    versions::{self, List},
+};
+use magpie_types::{ConversationId, Result};
+
+use crate::records::Records;
+
+impl Records {
+    /// One record.
+    pub(crate) async fn find(
+        &self,
+        owner: &str,
+        conversation_id: &str,
+    ) -> Result<Option<Conversation>> {
+        Ok(self.deps.store.find(key![owner, conversation_id]).await?)
+    }
+
+    /// Those of these records that exist, in the order asked for.
+    pub(crate) async fn find_many(
+        &self,
+        owner: &str,
+        conversation_ids: &[String],
+    ) -> Result<Vec<Conversation>> {
+        let keys = conversation_ids
+            .iter()
+            .map(|id| key![owner, id.as_str()])
+            .collect();
+        Ok(self
+            .deps
+            .store
+            .find_many(keys)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// These users' records of one conversation; None where there is none.
+    pub(crate) async fn of_users(
+        &self,
+        user_ids: &[String],
+        conversation_id: &str,
+    ) -> Result<Vec<Option<Conversation>>> {
+        Ok(self
+            .deps
+            .store
+            .find_many(
+                user_ids
+                    .iter()
+                    .map(|id| key![id.as_str(), conversation_id])
+                    .collect(),
+            )
+            .await?)
+    }
+
+    /// All records of a user, by time of creation, then id.
+    pub(crate) async fn of_owner(&self, owner: &str) -> Result<Vec<Conversation>> {
+        let mut records: Vec<Conversation> =
+            lists::all(self.deps.store.as_ref(), "key", key![owner]).await?;
+        records.sort_by(|a, b| {
+            (a.create_time, &a.conversation_id).cmp(&(b.create_time, &b.conversation_id))
+        });
+        Ok(records)
+    }
+
+    /// All owners' records of one conversation.
+    pub(crate) async fn of_conversation(&self, conversation_id: &str) -> Result<Vec<Conversation>> {
+        lists::all(
+            self.deps.store.as_ref(),
+            "by_conversation",
+            key![conversation_id],
+        )
+        .await
+    }
+
+    /// The users of a group who have set this receive option for it.
+    pub(crate) async fn receiving(
+        &self,
+        conversation_id: &ConversationId,
+        recv_msg_opt: i32,
+    ) -> Result<Vec<String>> {
+        let records = self.of_conversation(conversation_id.as_str()).await?;
+        Ok(records
+            .into_iter()
+            .filter(|r| r.recv_msg_opt == recv_msg_opt)
+            .map(|r| r.owner_id)
+            .collect())
+    }
+
+    /// Ids of a user's records that pass.
+    pub(crate) async fn ids(
+        &self,
+        owner: &str,
+        pass: impl Fn(&Conversation) -> bool,
+    ) -> Result<Vec<String>> {
+        Ok(self
+            .of_owner(owner)
+            .await?
+            .into_iter()
+            .filter(|r| pass(r))
+            .map(|r| r.conversation_id)
+            .collect())
+    }
+
+    /// A page of a user's records and how many there are; no pagination is an empty page.
+    pub(crate) async fn page(
+        &self,
+        owner: &str,
+        pagination: Option<RequestPagination>,
+    ) -> Result<(usize, Vec<Conversation>)> {
+        let records = self.of_owner(owner).await?;
+        let total = records.len();
+        Ok((
+            total,
+            pagination.map_or_else(Vec::new, |p| lists::page(records, p, self.config.max_page)),
+        ))
+    }
+
+    /// All ids with the version they have at least.
+    pub(crate) async fn full_ids(&self, owner: &str, hash: u64) -> Result<FullIds> {
+        let version =
+            versions::current(self.deps.store.as_ref(), owner, List::Conversations).await?;
+        FullIds::new(version, self.ids(owner, |_| true).await?, hash)
+    }
+
+    /// What changed since a version.
+    pub(crate) async fn incremental(
+        &self,
+        owner: &str,
+        known: (&str, u64),
+    ) -> Result<Incremental<Conversation>> {
+        let list = (owner, List::Conversations);
+        lists::incremental(
+            self.deps.store.as_ref(),
+            list,
+            known,
+            |id| key![owner, id],
+            |_| true,
+        )
+        .await
+    }
+}

@@ -1,0 +1,303 @@
+//! Records on their way in and out of the store: written by compare-and-set, with what still has to follow noted in the same
+//! step, and shown with the reading bounds that msg keeps.
+
+use bytes::Bytes;
+use magpie_proto::openim::{
+    conversation as wire,
+    sdkws::{ConversationSetPrivateTips, ConversationUpdateTips},
+};
+use magpie_service::{
+    Context, Deps,
+    notification::{self, Notification},
+    pending,
+};
+use magpie_store::{
+    Documents as _, Outcome,
+    documents::{Conversation, UserSeq},
+    key,
+    store::StoreError,
+    versions::{self, List, State},
+};
+use magpie_types::{Result, msg::content_type, time::now_ms};
+
+use crate::{Config, settings::Patch};
+
+/// Tries of one compare-and-set loop.
+const MAX_TRIES: usize = 100;
+
+/// What follows a written record; the mark of its intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Follow(u8);
+
+impl Follow {
+    /// The record is new, not changed.
+    const CREATED: u8 = 1;
+    /// The owner's devices are told (1300).
+    pub(crate) const TELL_OWNER: Self = Self(2);
+    /// Burn-after-reading goes to the peer's record, and both are told (1701).
+    pub(crate) const PRIVATE: Self = Self(4);
+    /// Only the version list.
+    pub(crate) const QUIET: Self = Self(8);
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Who a record is about, for making it.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) conversation_id: String,
+    pub(crate) conversation_type: i32,
+    pub(crate) peer: String,
+    pub(crate) group_id: String,
+}
+
+/// The conversation records of all users.
+pub(crate) struct Records {
+    pub(crate) deps: Deps,
+    pub(crate) config: Config,
+}
+
+impl Records {
+    pub(crate) fn new(deps: Deps, config: Config) -> Self {
+        Self { deps, config }
+    }
+
+    /// Changes or makes one record; None if it is as wanted already, nothing is pending and it is no switch of
+    /// burn-after-reading, which is always announced.
+    pub(crate) async fn write(
+        &self,
+        owner: &str,
+        about: &Identity,
+        patch: &Patch,
+        follow: Follow,
+    ) -> Result<Option<Conversation>> {
+        for _ in 0..MAX_TRIES {
+            let Some(mut record) = self
+                .deps
+                .store
+                .find::<Conversation>(key![owner, about.conversation_id.as_str()])
+                .await?
+            else {
+                let mut record = blank(owner, about);
+                patch.apply(&mut record);
+                record.pending = pending::begin(follow.0 | Follow::CREATED);
+                if self.deps.store.add(record.clone()).await? == Outcome::Inserted {
+                    return Ok(Some(record));
+                }
+                continue;
+            };
+            let left = pending::mark(&record.pending);
+            if !patch.apply(&mut record) && left.is_none() && !follow.has(Follow::PRIVATE) {
+                return Ok(None);
+            }
+            let expected = record.rev;
+            record.rev += 1;
+            record.pending = pending::begin(follow.0 | left.unwrap_or(0));
+            if self.deps.store.replace(record.clone(), expected).await? {
+                return Ok(Some(record));
+            }
+        }
+        Err(
+            StoreError::Unavailable("too many writers of one conversation record".to_owned())
+                .into(),
+        )
+    }
+
+    /// Does what follows a written record: the peer's record, the version lists, the notifications. The records stand, so a
+    /// notification that can't be sent now is left to the worker.
+    pub(crate) async fn roll_forward(&self, ctx: &Context, record: Conversation) -> Result<()> {
+        let follow = Follow(pending::mark(&record.pending).unwrap_or(0));
+        if follow.has(Follow::PRIVATE) && record.user_id != record.owner_id {
+            let about = Identity {
+                peer: record.owner_id.clone(),
+                ..identity(&record)
+            };
+            let patch = Patch {
+                is_private_chat: Some(record.is_private_chat),
+                ..Patch::default()
+            };
+            if let Some(peer) = self
+                .write(&record.user_id, &about, &patch, Follow::QUIET)
+                .await?
+            {
+                self.list(&peer).await?;
+                self.finish(peer).await?;
+            }
+        }
+        self.list(&record).await?;
+        if let Err(e) = self.tell(ctx, follow, &record).await {
+            tracing::warn!(
+                owner = record.owner_id,
+                error = e.report(),
+                "a conversation's change could not be announced yet"
+            );
+            return Ok(());
+        }
+        self.finish(record).await
+    }
+
+    /// Takes over what another request has left.
+    pub(crate) async fn take_over(&self, mut record: Conversation) -> Result<()> {
+        let expected = record.rev;
+        record.rev += 1;
+        record.pending = pending::renew(&record.pending);
+        if !self.deps.store.replace(record.clone(), expected).await? {
+            return Ok(());
+        }
+        self.roll_forward(&Context::internal("finish-conversation-change"), record)
+            .await
+    }
+
+    async fn list(&self, record: &Conversation) -> Result<()> {
+        let created =
+            pending::mark(&record.pending).is_some_and(|mark| mark & Follow::CREATED != 0);
+        let state = if created {
+            State::Insert
+        } else {
+            State::Update
+        };
+        let changes = [(record.conversation_id.as_str(), state)];
+        versions::record(
+            self.deps.store.as_ref(),
+            &record.owner_id,
+            List::Conversations,
+            &changes,
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn tell(&self, ctx: &Context, follow: Follow, record: &Conversation) -> Result<()> {
+        let id = |kind| pending::message_id(&record.pending, &record.owner_id, kind);
+        let owner = &record.owner_id;
+        if follow.has(Follow::TELL_OWNER) {
+            let tips = ConversationUpdateTips {
+                user_id: owner.clone(),
+                conversation_id_list: vec![record.conversation_id.clone()],
+            };
+            let change =
+                Notification::to_user(content_type::CONVERSATION_CHANGE, owner, owner, &tips)?;
+            notification::send(
+                &self.deps,
+                ctx,
+                change.client_msg_id(id(content_type::CONVERSATION_CHANGE)),
+            )
+            .await?;
+        }
+        if follow.has(Follow::PRIVATE) {
+            let tips = ConversationSetPrivateTips {
+                recv_id: record.user_id.clone(),
+                send_id: owner.clone(),
+                is_private: record.is_private_chat,
+                conversation_id: record.conversation_id.clone(),
+            };
+            let switch = Notification::to_user(
+                content_type::CONVERSATION_PRIVATE_CHAT,
+                owner,
+                &record.user_id,
+                &tips,
+            )?
+            .in_chat();
+            notification::send(
+                &self.deps,
+                ctx,
+                switch.client_msg_id(id(content_type::CONVERSATION_PRIVATE_CHAT)),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is left to do, unless the record was changed again: then its writer has noted what is left.
+    async fn finish(&self, mut record: Conversation) -> Result<()> {
+        let expected = record.rev;
+        record.rev += 1;
+        record.pending = Bytes::new();
+        self.deps.store.replace(record, expected).await?;
+        Ok(())
+    }
+
+    /// Records as clients see them.
+    pub(crate) async fn shown(
+        &self,
+        records: Vec<Conversation>,
+    ) -> Result<Vec<wire::Conversation>> {
+        let keys = records
+            .iter()
+            .map(|r| key![r.owner_id.as_str(), r.conversation_id.as_str()])
+            .collect();
+        let bounds = self.deps.store.find_many::<UserSeq>(keys).await?;
+        Ok(records
+            .into_iter()
+            .zip(bounds)
+            .map(|(record, bounds)| to_wire(record, bounds))
+            .collect())
+    }
+}
+
+fn identity(record: &Conversation) -> Identity {
+    Identity {
+        conversation_id: record.conversation_id.clone(),
+        conversation_type: record.conversation_type,
+        peer: record.user_id.clone(),
+        group_id: record.group_id.clone(),
+    }
+}
+
+fn blank(owner: &str, about: &Identity) -> Conversation {
+    Conversation {
+        owner_id: owner.to_owned(),
+        conversation_id: about.conversation_id.clone(),
+        conversation_type: about.conversation_type,
+        user_id: about.peer.clone(),
+        group_id: about.group_id.clone(),
+        recv_msg_opt: 0,
+        is_pinned: false,
+        attached_info: String::new(),
+        is_private_chat: false,
+        group_at_type: 0,
+        ex: String::new(),
+        burn_duration: 0,
+        min_seq: 0,
+        max_seq: 0,
+        msg_destruct_time: 0,
+        latest_msg_destruct_time: 0,
+        is_msg_destruct: false,
+        create_time: now_ms(),
+        pending: Bytes::new(),
+        rev: 1,
+    }
+}
+
+fn to_wire(record: Conversation, bounds: Option<UserSeq>) -> wire::Conversation {
+    let (min_seq, max_seq) = match bounds {
+        Some(bounds) => (bounds.min_seq.max(record.min_seq), bounds.max_seq),
+        None => (record.min_seq, record.max_seq),
+    };
+    wire::Conversation {
+        owner_user_id: record.owner_id,
+        conversation_id: record.conversation_id,
+        recv_msg_opt: record.recv_msg_opt,
+        conversation_type: record.conversation_type,
+        user_id: record.user_id,
+        group_id: record.group_id,
+        is_pinned: record.is_pinned,
+        attached_info: record.attached_info,
+        is_private_chat: record.is_private_chat,
+        group_at_type: record.group_at_type,
+        ex: record.ex,
+        burn_duration: record.burn_duration,
+        min_seq,
+        max_seq,
+        msg_destruct_time: record.msg_destruct_time,
+        latest_msg_destruct_time: record.latest_msg_destruct_time,
+        is_msg_destruct: record.is_msg_destruct,
+    }
+}

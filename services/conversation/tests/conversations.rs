@@ -1,0 +1,418 @@
+//! The conversation service through its generated client, on SQLite.
+
+#![cfg(test)]
+
+mod world;
+
+use magpie_discovery::{Channel, name};
+use magpie_proto::openim::{
+    conversation::{conversation_client::ConversationClient, *},
+    protobuf::*,
+    sdkws::RequestPagination,
+};
+use magpie_service::Context;
+use magpie_store::{Documents as _, documents::UserSeq};
+use world::{World, admin, code, user};
+
+async fn start() -> (World, ConversationClient<Channel>) {
+    let world = World::new().await;
+    world.registry.serve(
+        name::CONVERSATION,
+        magpie_conversation::routes(&world.deps, magpie_conversation::Config::default()),
+    );
+    let client = ConversationClient::new(world.deps.channel(name::CONVERSATION));
+    (world, client)
+}
+
+fn with_u2() -> ConversationReq {
+    ConversationReq {
+        conversation_id: "si_u1_u2".to_owned(),
+        conversation_type: 1,
+        user_id: "u2".to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn set(
+    client: &ConversationClient<Channel>,
+    ctx: &Context,
+    owners: &[&str],
+    conversation: ConversationReq,
+) -> i32 {
+    let req = SetConversationsReq {
+        user_i_ds: owners.iter().map(|&o| o.to_owned()).collect(),
+        conversation: Some(conversation),
+    };
+    code(client.clone().set_conversations(ctx.request(req)).await)
+}
+
+async fn incremental(
+    client: &ConversationClient<Channel>,
+    known: (&str, u64),
+) -> GetIncrementalConversationResp {
+    let req = GetIncrementalConversationReq {
+        user_id: "u1".to_owned(),
+        version_id: known.0.to_owned(),
+        version: known.1,
+    };
+    client
+        .clone()
+        .get_incremental_conversation(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+async fn all(client: &ConversationClient<Channel>, owner: &str) -> Vec<Conversation> {
+    let req = GetAllConversationsReq {
+        owner_user_id: owner.to_owned(),
+    };
+    client
+        .clone()
+        .get_all_conversations(user(owner).request(req))
+        .await
+        .unwrap()
+        .into_inner()
+        .conversations
+}
+
+#[tokio::test]
+async fn a_setting_makes_the_record_and_is_announced_once() {
+    let (world, client) = start().await;
+    let pin = ConversationReq {
+        is_pinned: Some(BoolValue { value: true }),
+        ..with_u2()
+    };
+    assert_eq!(set(&client, &user("u1"), &["u1"], pin.clone()).await, 0);
+    let detail = r#"{"userID":"u1","conversationIDList":["si_u1_u2"]}"#;
+    assert_eq!(
+        world.sent(),
+        [(
+            1300,
+            "u1".to_owned(),
+            "u1".to_owned(),
+            false,
+            detail.to_owned()
+        )]
+    );
+    assert_eq!(set(&client, &user("u1"), &["u1"], pin).await, 0);
+    assert!(world.sent().is_empty());
+    let [record] = all(&client, "u1").await.try_into().unwrap();
+    assert!(record.is_pinned);
+    assert_eq!(
+        (record.user_id.as_str(), record.latest_msg_destruct_time),
+        ("u2", 0)
+    );
+    assert!(all(&client, "u2").await.is_empty());
+}
+
+#[tokio::test]
+async fn burn_after_reading_is_set_on_both_sides_and_told_in_the_chat() {
+    let (world, client) = start().await;
+    let private = ConversationReq {
+        is_private_chat: Some(BoolValue { value: true }),
+        ..with_u2()
+    };
+    assert_eq!(set(&client, &user("u1"), &["u1"], private).await, 0);
+    let detail = r#"{"recvID":"u2","sendID":"u1","isPrivate":true,"conversationID":"si_u1_u2"}"#;
+    assert_eq!(
+        world.sent(),
+        [(
+            1701,
+            "u1".to_owned(),
+            "u2".to_owned(),
+            true,
+            detail.to_owned()
+        )]
+    );
+    let peers = all(&client, "u2").await;
+    assert_eq!(
+        peers
+            .iter()
+            .map(|c| (c.is_private_chat, c.user_id.as_str()))
+            .collect::<Vec<_>>(),
+        [(true, "u1")]
+    );
+    assert!(all(&client, "u1").await.iter().all(|c| c.is_private_chat));
+}
+
+#[tokio::test]
+async fn groups_have_no_burn_after_reading() {
+    let (world, client) = start().await;
+    let group = ConversationReq {
+        conversation_id: "sg_g1".to_owned(),
+        conversation_type: 3,
+        group_id: "g1".to_owned(),
+        recv_msg_opt: Some(Int32Value { value: 2 }),
+        is_private_chat: Some(BoolValue { value: true }),
+        ..Default::default()
+    };
+    assert_eq!(set(&client, &user("u1"), &["u1"], group).await, 0);
+    assert_eq!(world.sent().len(), 1);
+    assert!(!all(&client, "u1").await[0].is_private_chat);
+    let req = GetNotNotifyConversationIDsReq {
+        user_id: "u1".to_owned(),
+    };
+    let quiet = client
+        .clone()
+        .get_not_notify_conversation_i_ds(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(quiet.conversation_i_ds, ["sg_g1"]);
+}
+
+#[tokio::test]
+async fn each_change_is_one_version_and_is_found_by_it() {
+    let (_world, client) = start().await;
+    let first = incremental(&client, ("", 0)).await;
+    assert!(
+        first.full
+            && first.version_id.len() == 24
+            && first.version_id.bytes().all(|b| b.is_ascii_hexdigit())
+    );
+    let remark = |text: &str| ConversationReq {
+        ex: Some(StringValue {
+            value: text.to_owned(),
+        }),
+        ..with_u2()
+    };
+    set(&client, &user("u1"), &["u1"], remark("a")).await;
+    let created = incremental(&client, (&first.version_id, first.version)).await;
+    assert_eq!(
+        (
+            created.version,
+            created.insert.len(),
+            created.update.len(),
+            created.full
+        ),
+        (first.version + 1, 1, 0, false)
+    );
+    set(&client, &user("u1"), &["u1"], remark("b")).await;
+    let changed = incremental(&client, (&first.version_id, created.version)).await;
+    assert_eq!(
+        (
+            changed.version,
+            changed.insert.len(),
+            changed.update[0].ex.as_str()
+        ),
+        (created.version + 1, 0, "b")
+    );
+    let same = incremental(&client, (&first.version_id, changed.version)).await;
+    assert!(!same.full && same.update.is_empty());
+    assert!(
+        incremental(&client, (&first.version_id, changed.version + 1))
+            .await
+            .full
+    );
+    assert!(incremental(&client, ("bad", 1)).await.full);
+}
+
+#[tokio::test]
+async fn lists_are_in_order_of_creation() {
+    let (_world, client) = start().await;
+    for (id, send) in [("si_u1_u2", "u2"), ("si_u1_u3", "u3"), ("si_u1_u1", "u1")] {
+        let req = CreateSingleChatConversationsReq {
+            recv_id: "u1".to_owned(),
+            send_id: send.to_owned(),
+            conversation_id: id.to_owned(),
+            conversation_type: 1,
+        };
+        client
+            .clone()
+            .create_single_chat_conversations(Context::internal("x").request(req))
+            .await
+            .unwrap();
+    }
+    let ids: Vec<_> = all(&client, "u1")
+        .await
+        .into_iter()
+        .map(|c| c.conversation_id)
+        .collect();
+    let req = GetFullOwnerConversationIDsReq {
+        id_hash: 0,
+        user_id: "u1".to_owned(),
+    };
+    let full = client
+        .clone()
+        .get_full_owner_conversation_i_ds(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((full.conversation_i_ds.len(), full.equal), (3, false));
+    assert_eq!(full.conversation_i_ds, ids);
+    let pagination = Some(RequestPagination {
+        page_number: 2,
+        show_number: 2,
+    });
+    let req = GetOwnerConversationReq {
+        user_id: "u1".to_owned(),
+        pagination,
+    };
+    let page = client
+        .clone()
+        .get_owner_conversation(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (page.total, page.conversations[0].conversation_id.as_str()),
+        (3, ids[2].as_str())
+    );
+}
+
+#[tokio::test]
+async fn reading_bounds_are_shown() {
+    let (world, client) = start().await;
+    set(&client, &user("u1"), &["u1"], with_u2()).await;
+    let seq = UserSeq {
+        user_id: "u1".to_owned(),
+        conversation_id: "si_u1_u2".to_owned(),
+        read_seq: 4,
+        min_seq: 3,
+        max_seq: 0,
+        member_version: 0,
+    };
+    world.deps.store.add(seq).await.unwrap();
+    assert_eq!(all(&client, "u1").await[0].min_seq, 3);
+}
+
+#[tokio::test]
+async fn refuses_strangers_and_broken_requests() {
+    let (world, client) = start().await;
+    assert_eq!(set(&client, &user("u1"), &["u2"], with_u2()).await, 1002);
+    assert_eq!(
+        set(&client, &user("u1"), &["u1", "u2"], with_u2()).await,
+        1002
+    );
+    assert_eq!(
+        set(
+            &client,
+            &user("u1"),
+            &["u1"],
+            ConversationReq {
+                conversation_type: 0,
+                ..with_u2()
+            }
+        )
+        .await,
+        1001
+    );
+    assert_eq!(
+        set(
+            &client,
+            &user("u1"),
+            &["u1"],
+            ConversationReq {
+                user_id: String::new(),
+                ..with_u2()
+            }
+        )
+        .await,
+        1001
+    );
+    assert_eq!(
+        set(
+            &client,
+            &user("u1"),
+            &["u1"],
+            ConversationReq {
+                conversation_type: 3,
+                ..with_u2()
+            }
+        )
+        .await,
+        1001
+    );
+    assert_eq!(set(&client, &user("u3"), &["u3"], with_u2()).await, 1001);
+    let get = |owner: &str, id: &str| GetConversationReq {
+        conversation_id: id.to_owned(),
+        owner_user_id: owner.to_owned(),
+    };
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .get_conversation(user("u1").request(get("u1", "si_x_y")))
+                .await
+        ),
+        1004
+    );
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .get_conversation(user("u2").request(get("u1", "si_u1_u2")))
+                .await
+        ),
+        1002
+    );
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .get_conversation(user("u1").request(get("u1", "")))
+                .await
+        ),
+        1001
+    );
+    assert!(world.sent().is_empty());
+}
+
+#[tokio::test]
+async fn an_administrator_sets_both_sides_of_a_chat() {
+    let (world, client) = start().await;
+    let ex = ConversationReq {
+        ex: Some(StringValue {
+            value: "adm".to_owned(),
+        }),
+        ..with_u2()
+    };
+    assert_eq!(set(&client, &admin(), &["u1", "u2"], ex).await, 0);
+    let mut told: Vec<_> = world
+        .sent()
+        .into_iter()
+        .map(|(kind, from, to, ..)| (kind, from, to))
+        .collect();
+    told.sort();
+    assert_eq!(
+        told,
+        ["u1", "u2"].map(|u| (1300, u.to_owned(), u.to_owned()))
+    );
+    assert_eq!(
+        (
+            all(&client, "u1").await[0].user_id.as_str(),
+            all(&client, "u2").await[0].user_id.as_str()
+        ),
+        ("u2", "u1")
+    );
+}
+
+#[tokio::test]
+async fn concurrent_settings_of_one_record_all_stand() {
+    let (_world, client) = start().await;
+    let tasks: Vec<_> = (0..20)
+        .map(|i| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let mut wanted = with_u2();
+                match i % 3 {
+                    0 => {
+                        wanted.ex = Some(StringValue {
+                            value: "ex".to_owned(),
+                        })
+                    }
+                    1 => wanted.is_pinned = Some(BoolValue { value: true }),
+                    _ => wanted.burn_duration = Some(Int32Value { value: 60 }),
+                }
+                assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, 0);
+            })
+        })
+        .collect();
+    futures::future::try_join_all(tasks).await.unwrap();
+    let record = all(&client, "u1").await.remove(0);
+    assert_eq!(
+        (record.ex.as_str(), record.is_pinned, record.burn_duration),
+        ("ex", true, 60)
+    );
+}

@@ -1,0 +1,286 @@
+//! The friend service through its generated client, on SQLite.
+
+#![cfg(test)]
+
+#[path = "../../conversation/tests/world/mod.rs"]
+mod world;
+
+use magpie_discovery::{Channel, name};
+use magpie_proto::openim::{
+    relation::{friend_client::FriendClient, *},
+    sdkws::RequestPagination,
+};
+use magpie_service::Context;
+use world::{World, admin, code, user};
+
+async fn start() -> (World, FriendClient<Channel>) {
+    let world = World::new().await;
+    world.registry.serve(
+        name::FRIEND,
+        magpie_friend::routes(&world.deps, magpie_friend::Config::default()),
+    );
+    let client = FriendClient::new(world.deps.channel(name::FRIEND));
+    (world, client)
+}
+
+async fn import(client: &FriendClient<Channel>, ctx: &Context, friends: &[&str]) -> i32 {
+    let req = ImportFriendReq {
+        owner_user_id: "u1".to_owned(),
+        friend_user_i_ds: friends.iter().map(|&f| f.to_owned()).collect(),
+    };
+    code(client.clone().import_friends(ctx.request(req)).await)
+}
+
+async fn full_ids(client: &FriendClient<Channel>, owner: &str) -> GetFullFriendUserIDsResp {
+    let req = GetFullFriendUserIDsReq {
+        id_hash: 0,
+        user_id: owner.to_owned(),
+    };
+    client
+        .clone()
+        .get_full_friend_user_i_ds(user(owner).request(req))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+fn first_page() -> Option<RequestPagination> {
+    Some(RequestPagination {
+        page_number: 1,
+        show_number: 200,
+    })
+}
+
+#[tokio::test]
+async fn imported_users_are_friends_in_both_directions_and_told_in_the_chat() {
+    let (world, client) = start().await;
+    assert_eq!(import(&client, &admin(), &["u2", "u3"]).await, 0);
+    let tips = |friend: &str| {
+        let detail = format!(
+            r#"{{"fromToUserID":{{"fromUserID":"u1","toUserID":"{friend}"}},"handleMsg":"","friendVersion":0,"friendVersionID":"","request":null}}"#
+        );
+        (1201, friend.to_owned(), "u1".to_owned(), true, detail)
+    };
+    assert_eq!(world.sent(), [tips("u2"), tips("u3")]);
+    let list = full_ids(&client, "u1").await;
+    assert_eq!((list.version, list.equal), (1, false));
+    assert_eq!(list.user_i_ds, ["u2", "u3"]);
+    assert_eq!(full_ids(&client, "u2").await.user_i_ds, ["u1"]);
+    let req = IsFriendReq {
+        user_id1: "u1".to_owned(),
+        user_id2: "u2".to_owned(),
+    };
+    let both = client
+        .clone()
+        .is_friend(user("u2").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(both.in_user1_friends && both.in_user2_friends);
+}
+
+#[tokio::test]
+async fn importing_again_tells_again_and_changes_nothing() {
+    let (world, client) = start().await;
+    import(&client, &admin(), &["u2"]).await;
+    world.sent();
+    assert_eq!(import(&client, &admin(), &["u2"]).await, 0);
+    assert_eq!(world.sent().len(), 1);
+    assert_eq!(full_ids(&client, "u1").await.version, 1);
+}
+
+#[tokio::test]
+async fn refuses_an_import_by_users_and_of_unknown_repeated_or_own_ids() {
+    let (world, client) = start().await;
+    assert_eq!(import(&client, &user("u1"), &["u2"]).await, 1002);
+    for friends in [&["nobody"][..], &["u2", "u2"], &["u1"]] {
+        assert_eq!(
+            import(&client, &admin(), friends).await,
+            1004,
+            "{friends:?}"
+        );
+    }
+    assert_eq!(import(&client, &admin(), &[]).await, 0);
+    assert!(world.sent().is_empty());
+    assert!(full_ids(&client, "u1").await.equal);
+}
+
+#[tokio::test]
+async fn lists_show_public_profiles_with_seconds() {
+    let (_world, client) = start().await;
+    import(&client, &admin(), &["u2"]).await;
+    let req = GetPaginationFriendsReq {
+        pagination: first_page(),
+        user_id: "u1".to_owned(),
+    };
+    let page = client
+        .clone()
+        .get_pagination_friends(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(page.total, 1);
+    let friend = &page.friends_info[0];
+    let profile = friend.friend_user.clone().unwrap();
+    assert_eq!(
+        (profile.nickname.as_str(), profile.create_time),
+        ("n-u2", 0)
+    );
+    assert_eq!(
+        (friend.add_source, friend.operator_user_id.as_str()),
+        (1, "imAdmin")
+    );
+    assert!(friend.create_time < 100_000_000_000, "seconds");
+    let req = GetPaginationFriendsReq {
+        pagination: None,
+        user_id: "u1".to_owned(),
+    };
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .get_pagination_friends(user("u1").request(req))
+                .await
+        ),
+        1001
+    );
+    let req = GetPaginationFriendsReq {
+        pagination: first_page(),
+        user_id: "u1".to_owned(),
+    };
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .get_pagination_friends(user("u2").request(req))
+                .await
+        ),
+        1002
+    );
+}
+
+#[tokio::test]
+async fn a_new_friend_is_an_insert_since_the_version_before() {
+    let (_world, client) = start().await;
+    import(&client, &admin(), &["u2"]).await;
+    let before = full_ids(&client, "u1").await;
+    import(&client, &admin(), &["u3"]).await;
+    let req = GetIncrementalFriendsReq {
+        user_id: "u1".to_owned(),
+        version_id: before.version_id,
+        version: before.version,
+    };
+    let changes = client
+        .clone()
+        .get_incremental_friends(user("u1").request(req))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((changes.full, changes.version), (false, before.version + 1));
+    assert_eq!(changes.insert[0].friend_user.clone().unwrap().user_id, "u3");
+    assert!(changes.update.is_empty() && changes.delete.is_empty());
+}
+
+#[tokio::test]
+async fn a_blocked_user_is_listed_until_he_is_unblocked() {
+    let (world, client) = start().await;
+    let add = |blocked: &str| AddBlackReq {
+        owner_user_id: "u1".to_owned(),
+        black_user_id: blocked.to_owned(),
+        ex: "e".to_owned(),
+    };
+    let list = || GetPaginationBlacksReq {
+        user_id: "u1".to_owned(),
+        pagination: first_page(),
+    };
+    for _ in 0..2 {
+        client
+            .clone()
+            .add_black(user("u1").request(add("u2")))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .add_black(user("u1").request(add("u1")))
+                .await
+        ),
+        1001
+    );
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .add_black(user("u1").request(add("nobody")))
+                .await
+        ),
+        1004
+    );
+    assert_eq!(
+        code(
+            client
+                .clone()
+                .add_black(user("u2").request(add("u3")))
+                .await
+        ),
+        1002
+    );
+    let blacks = client
+        .clone()
+        .get_pagination_blacks(user("u1").request(list()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (
+            blacks.total,
+            blacks.blacks[0]
+                .black_user_info
+                .clone()
+                .unwrap()
+                .nickname
+                .as_str()
+        ),
+        (1, "n-u2")
+    );
+    let detail = r#"{"fromToUserID":{"fromUserID":"u1","toUserID":"u2"}}"#;
+    assert_eq!(
+        world.sent()[0],
+        (
+            1207,
+            "u1".to_owned(),
+            "u2".to_owned(),
+            false,
+            detail.to_owned()
+        )
+    );
+    let is = IsBlackReq {
+        user_id1: "u1".to_owned(),
+        user_id2: "u2".to_owned(),
+    };
+    let is = client
+        .clone()
+        .is_black(Context::internal("x").request(is))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((is.in_user1_blacks, is.in_user2_blacks), (true, false));
+    let remove = RemoveBlackReq {
+        owner_user_id: "u1".to_owned(),
+        black_user_id: "u2".to_owned(),
+    };
+    client
+        .clone()
+        .remove_black(user("u1").request(remove))
+        .await
+        .unwrap();
+    let blacks = client
+        .clone()
+        .get_pagination_blacks(user("u1").request(list()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((blacks.total, blacks.blacks.len()), (0, 0));
+}

@@ -1,0 +1,212 @@
+//! Pushing messages: `magpie.gateway.Delivery`.
+//!
+//! One call carries many messages for many users of this gateway. A message is written as a frame once per codec in use and
+//! all receivers share its bytes. Repeats are dropped by their place in the stored log: only what is above the last offset
+//! delivered of a partition goes out, so that neither a stale push worker nor a takeover can reorder (design.md, Delivery).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use magpie_envelope::Codec;
+use magpie_proto::magpie::gateway::{
+    DeliverReq, DeliverResp, Item, ItemResult, UserResult, delivery_server::Delivery,
+};
+use magpie_service::{Context, IntoStatus};
+use magpie_types::ConversationId;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use tonic::{Request, Response, Status};
+
+use crate::hub::Hub;
+use crate::outgoing::Push;
+use crate::{frame, metrics};
+
+/// Field of `PushMessages` for chats.
+const MSGS: u32 = 1;
+/// Field of `PushMessages` for notification streams.
+const NOTIFICATION_MSGS: u32 = 2;
+
+/// The last offset delivered of each partition of the stored log.
+#[derive(Default)]
+pub(crate) struct Positions(DashMap<u32, Arc<Mutex<Option<u64>>>>);
+
+impl Positions {
+    fn of(&self, partition: u32) -> Arc<Mutex<Option<u64>>> {
+        Arc::clone(self.0.entry(partition).or_default().value())
+    }
+}
+
+/// The service.
+pub(crate) struct DeliveryService(pub(crate) Arc<Hub>);
+
+#[tonic::async_trait]
+impl Delivery for DeliveryService {
+    async fn deliver(&self, request: Request<DeliverReq>) -> Result<Response<DeliverResp>, Status> {
+        Context::of(&request)?
+            .require_internal()
+            .map_err(IntoStatus::into_status)?;
+        let items = request.into_inner().items;
+        let mut results = Vec::with_capacity(items.len());
+        for run in items.chunk_by(|a, b| a.partition == b.partition) {
+            deliver_run(&self.0, run, &mut results);
+        }
+        Ok(Response::new(DeliverResp { results }))
+    }
+}
+
+/// Items of one partition. Several items of one call may share an offset: a message for many users, in parts.
+fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
+    let Some(first) = run.first() else { return };
+    let position = hub.positions.of(first.partition);
+    let mut last = position.lock().unwrap_or_else(PoisonError::into_inner);
+    let floor = *last;
+    for item in run {
+        let repeated =
+            item.only_connection_id.is_empty() && floor.is_some_and(|floor| item.offset <= floor);
+        if repeated {
+            metrics::repeated_item();
+        }
+        results.push(deliver_item(hub, item, repeated));
+        if item.only_connection_id.is_empty() {
+            *last = (*last).max(Some(item.offset));
+        }
+    }
+}
+
+/// Writes an item to its receivers. A repeated one is not written; its receivers had it, or will have synchronised since.
+fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
+    let mut frames = Frames {
+        item,
+        data: None,
+        frames: Default::default(),
+    };
+    let only = (!item.only_connection_id.is_empty())
+        .then(|| hub.connection_number(&item.only_connection_id));
+    let sender = hub.connection_number(&item.sender_connection_id);
+    let conversation = ConversationId::trusted(item.conversation_id.as_str());
+    let mut users = Vec::new();
+    let mut written = 0;
+    for user_id in &item.user_ids {
+        let mut platform_ids: Vec<i32> = Vec::new();
+        hub.registry.each(user_id, |conn| {
+            let number = Some(conn.number);
+            if conn.is_asleep() || only.is_some_and(|only| only != number) {
+                return;
+            }
+            if !repeated {
+                let push = Push {
+                    stem: conversation.stem(),
+                    operation_id: &item.operation_id,
+                    own: sender == number || only == Some(number),
+                };
+                conn.push(&push, frames.get(conn.codec));
+                written += 1;
+            }
+            if !platform_ids.contains(&conn.platform.number()) {
+                platform_ids.push(conn.platform.number());
+            }
+        });
+        if !platform_ids.is_empty() {
+            users.push(UserResult {
+                user_id: user_id.clone(),
+                platform_ids,
+            });
+        }
+    }
+    metrics::frames_out(written);
+    ItemResult { users }
+}
+
+/// The frames of one item, each made when it is first needed.
+struct Frames<'a> {
+    item: &'a Item,
+    data: Option<Vec<u8>>,
+    frames: [Option<Bytes>; Codec::ALL.len()],
+}
+
+impl Frames<'_> {
+    fn get(&mut self, codec: Codec) -> Bytes {
+        let frame = &mut self.frames[codec.index()];
+        if let Some(frame) = frame {
+            return frame.clone();
+        }
+        let data = self.data.get_or_insert_with(|| push_messages(self.item));
+        let made = frame::binary(&codec.push_frame(&self.item.operation_id, data));
+        frame.insert(made).clone()
+    }
+}
+
+/// `PushMessages` with this one message, around its bytes as they are: a map entry {1: conversation, 2: {1: message}}.
+fn push_messages(item: &Item) -> Vec<u8> {
+    let id = item.conversation_id.as_bytes();
+    let pull_msgs = delimited_len(item.msg.len());
+    let entry = delimited_len(id.len()) + delimited_len(pull_msgs);
+    let field = if item.notification {
+        NOTIFICATION_MSGS
+    } else {
+        MSGS
+    };
+    let mut data = Vec::with_capacity(delimited_len(entry));
+    open(field, entry, &mut data);
+    open(1, id.len(), &mut data);
+    data.extend_from_slice(id);
+    open(2, pull_msgs, &mut data);
+    open(1, item.msg.len(), &mut data);
+    data.extend_from_slice(&item.msg);
+    data
+}
+
+fn open(field: u32, length: usize, data: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, data);
+    encode_varint(length as u64, data);
+}
+
+/// A field number below 16, a length, and that many bytes.
+fn delimited_len(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_proto::openim::sdkws::{MsgData, PullMsgs, PushMessages};
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn the_hand_made_push_is_the_encoded_message() {
+        for (notification, content) in [(false, 3), (true, 300), (false, 40_000)] {
+            let msg = MsgData {
+                client_msg_id: "c".to_owned(),
+                content: vec![7; content].into(),
+                ..MsgData::default()
+            };
+            let item = Item {
+                conversation_id: "si_a_b".to_owned(),
+                msg: msg.encode_to_vec().into(),
+                notification,
+                ..Item::default()
+            };
+            let pulled = PullMsgs {
+                msgs: vec![msg],
+                is_end: false,
+                end_seq: 0,
+            };
+            let map = [("si_a_b".to_owned(), pulled)].into_iter().collect();
+            let expected = if notification {
+                PushMessages {
+                    notification_msgs: map,
+                    ..PushMessages::default()
+                }
+            } else {
+                PushMessages {
+                    msgs: map,
+                    ..PushMessages::default()
+                }
+            };
+            let data = push_messages(&item);
+            assert_eq!(data, expected.encode_to_vec());
+            assert_eq!(data.len(), data.capacity());
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! What all connections of the gateway share: the tables, the ways to other services, and joining and leaving.
+//!
+//! A user's joins and leaves are serialised, and each reports the platforms that are connected *then*; so after any churn the
+//! last report is true, and nothing counts up and down (clients.md 12). A report that fails is repeated until it succeeds.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use magpie_discovery::{Channel, name};
+use magpie_presence::GatewayId;
+use magpie_proto::openim::auth::auth_client::AuthClient;
+use magpie_proto::openim::auth::{InvalidateTokenReq, KickTokensReq};
+use magpie_proto::openim::msg::msg_client::MsgClient;
+use magpie_proto::openim::msggateway::MultiTerminalLoginCheckReq;
+use magpie_proto::openim::msggateway::msg_gateway_client::MsgGatewayClient;
+use magpie_proto::openim::push::push_msg_service_client::PushMsgServiceClient;
+use magpie_proto::status::from_status;
+use magpie_service::{Caller, Context, Deps};
+use magpie_types::{Code, Error, Platform, Result, UserId, ids};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::config::Config;
+use crate::conn::Conn;
+use crate::deliver::Positions;
+use crate::metrics;
+use crate::policy::{Login, Policy, Tokens};
+use crate::registry::Registry;
+use crate::subscriptions::Subscriptions;
+
+/// Locks for joins and leaves; users share them by hash.
+const USER_LOCKS: usize = 1024;
+/// Largest answer of another service, in bytes.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// See the module.
+pub(crate) struct Hub {
+    pub(crate) deps: Deps,
+    pub(crate) config: Config,
+    /// As the registry of services knows this gateway.
+    pub(crate) id: GatewayId,
+    pub(crate) registry: Registry,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) positions: Positions,
+    /// Connections, those in their handshake included.
+    open: AtomicUsize,
+    /// Random part of connection ids, so that those of two processes differ.
+    incarnation: String,
+    next_number: AtomicU64,
+    user_locks: Box<[AsyncMutex<()>]>,
+    hasher: RandomState,
+    /// Users whose last report failed.
+    unreported: Mutex<HashSet<UserId>>,
+    channels: Channels,
+}
+
+struct Channels {
+    auth: Channel,
+    msg: Channel,
+    push: Channel,
+}
+
+/// A place among the connections of the process; given back when dropped.
+pub(crate) struct Slot(Arc<Hub>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        metrics::connections(-1.0);
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(deps: &Deps, config: Config, id: GatewayId) -> Arc<Self> {
+        let channels = Channels {
+            auth: deps.channel(name::AUTH),
+            msg: deps.channel(name::MSG),
+            push: deps.channel(name::PUSH),
+        };
+        Arc::new(Self {
+            deps: deps.clone(),
+            config,
+            id,
+            registry: Registry::default(),
+            subscriptions: Subscriptions::default(),
+            positions: Positions::default(),
+            open: AtomicUsize::new(0),
+            incarnation: hex::encode(ids::random_bytes::<8>()),
+            next_number: AtomicU64::new(1),
+            user_locks: (0..USER_LOCKS).map(|_| AsyncMutex::new(())).collect(),
+            hasher: RandomState::new(),
+            unreported: Mutex::default(),
+            channels,
+        })
+    }
+
+    /// Takes a place for a new connection, if one is free.
+    pub(crate) fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let taken = self.open.fetch_add(1, Ordering::AcqRel);
+        metrics::connections(1.0);
+        let slot = Slot(Arc::clone(self));
+        (taken < self.config.max_connections).then_some(slot)
+    }
+
+    /// Connections, those in their handshake included.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The id of a connection, unique among all gateways.
+    pub(crate) fn connection_id(&self, number: u64) -> String {
+        format!("{}{number:016x}", self.incarnation)
+    }
+
+    /// The number of the connection with this id, if it is one of this process.
+    pub(crate) fn connection_number(&self, id: &str) -> Option<u64> {
+        u64::from_str_radix(id.strip_prefix(&self.incarnation)?, 16).ok()
+    }
+
+    /// The identity under which a connection's requests go on.
+    pub(crate) fn context(&self, conn: &Conn, operation_id: &str) -> Context {
+        let caller = match UserId::new(&*conn.user) {
+            Ok(user) if self.deps.admins.iter().any(|a| **a == *conn.user) => Caller::Admin(user),
+            Ok(user) => Caller::User(user),
+            Err(_) => unreachable!("the user of a connection was checked at its handshake"),
+        };
+        Context {
+            caller,
+            operation_id: operation_id.to_owned(),
+            connection_id: self.connection_id(conn.number),
+            platform_id: conn.platform.number(),
+        }
+    }
+
+    pub(crate) fn auth(&self) -> AuthClient<Channel> {
+        AuthClient::new(self.channels.auth.clone())
+    }
+
+    pub(crate) fn msg(&self) -> MsgClient<Channel> {
+        MsgClient::new(self.channels.msg.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub(crate) fn push(&self) -> PushMsgServiceClient<Channel> {
+        PushMsgServiceClient::new(self.channels.push.clone())
+    }
+
+    /// A call to another service, with its time limit.
+    pub(crate) async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(self.config.request_timeout(), call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(from_status(status)),
+            Err(elapsed) => {
+                Err(Error::new(Code::INTERNAL, "the request took too long").with_source(elapsed))
+            }
+        }
+    }
+
+    /// Makes a connection known: from now on it gets every push, its user is online on its platform, and the connections that
+    /// it replaces are ended.
+    pub(crate) async fn join(&self, conn: &Arc<Conn>, operation_id: &str) {
+        let _turn = self.turn(&conn.user).await;
+        self.registry.insert(conn);
+        self.enforce(
+            &conn.user,
+            Login {
+                platform: conn.platform,
+                token: &conn.token,
+            },
+            conn.number,
+            operation_id,
+        )
+        .await;
+        self.report(&conn.user).await;
+        if self.deps.shutdown.is_cancelled() {
+            conn.drain();
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub(crate) async fn leave(&self, conn: &Conn) {
+        let _turn = self.turn(&conn.user).await;
+        self.registry.remove(conn);
+        self.subscriptions.remove_all(conn);
+        if !self.deps.shutdown.is_cancelled() {
+            self.report(&conn.user).await;
+        }
+    }
+
+    /// Ends the connections of a user that `which` names. Returns how many.
+    pub(crate) async fn kick(&self, user: &str, which: impl Fn(&Conn) -> bool) -> usize {
+        let _turn = self.turn(user).await;
+        let kicked: Vec<_> = self
+            .registry
+            .of(user)
+            .into_iter()
+            .filter(|c| which(c))
+            .collect();
+        self.end(&kicked);
+        self.report(user).await;
+        kicked.len()
+    }
+
+    /// Applies the multi-terminal policy for a login on another gateway.
+    pub(crate) async fn enforce_remote(&self, user: &str, new: Login<'_>, operation_id: &str) {
+        let _turn = self.turn(user).await;
+        self.enforce_here(user, new, 0, operation_id).await;
+        self.report(user).await;
+    }
+
+    async fn enforce(&self, user: &str, new: Login<'_>, number: u64, operation_id: &str) {
+        self.enforce_here(user, new, number, operation_id).await;
+        for (id, channel) in self.deps.registry.instances(name::GATEWAY) {
+            if *id == *self.id {
+                continue;
+            }
+            let request = MultiTerminalLoginCheckReq {
+                user_id: user.to_owned(),
+                platform_id: new.platform.number(),
+                token: new.token.to_owned(),
+            };
+            let mut gateway = MsgGatewayClient::new(channel);
+            let call = gateway
+                .multi_terminal_login_check(Context::internal(operation_id).request(request));
+            if let Err(e) = self.bounded(call).await {
+                tracing::warn!(
+                    error = e.report(),
+                    gateway.id = id,
+                    "a gateway was not told of a login"
+                );
+            }
+        }
+    }
+
+    async fn enforce_here(&self, user: &str, new: Login<'_>, number: u64, operation_id: &str) {
+        let others: Vec<_> = self
+            .registry
+            .of(user)
+            .into_iter()
+            .filter(|c| c.number != number)
+            .collect();
+        let logins: Vec<_> = others
+            .iter()
+            .map(|c| Login {
+                platform: c.platform,
+                token: &c.token,
+            })
+            .collect();
+        let decision = Policy::from_number(self.config.multi_login_policy).decide(new, &logins);
+        let kicked: Vec<_> = decision
+            .kick
+            .iter()
+            .map(|i| Arc::clone(&others[*i]))
+            .collect();
+        self.end(&kicked);
+        let context = Context::internal(operation_id);
+        let mut auth = self.auth();
+        let marked = match decision.tokens {
+            Tokens::OfKicked if !kicked.is_empty() => {
+                let tokens = kicked.iter().map(|c| String::from(&*c.token)).collect();
+                self.bounded(auth.kick_tokens(context.request(KickTokensReq { tokens })))
+                    .await
+                    .map(drop)
+            }
+            Tokens::OfPlatform => {
+                let request = InvalidateTokenReq {
+                    preserved_token: new.token.to_owned(),
+                    user_id: user.to_owned(),
+                    platform_id: new.platform.number(),
+                };
+                self.bounded(auth.invalidate_token(context.request(request)))
+                    .await
+                    .map(drop)
+            }
+            Tokens::Keep | Tokens::OfKicked => Ok(()),
+        };
+        if let Err(e) = marked {
+            tracing::warn!(
+                error = e.report(),
+                "tokens of ended connections were not marked"
+            );
+        }
+    }
+
+    fn end(&self, kicked: &[Arc<Conn>]) {
+        for conn in kicked {
+            self.registry.remove(conn);
+            conn.kick();
+        }
+        metrics::kicks(kicked.len());
+    }
+
+    /// Reports again what could not be reported, and keeps this gateway's presence alive, until the process stops.
+    pub(crate) async fn keep_presence(self: Arc<Self>) {
+        let mut times = tokio::time::interval(self.config.presence_renewal());
+        times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = times.tick() => {}
+                () = self.deps.shutdown.cancelled() => return,
+            }
+            if let Err(e) = self.deps.presence.renew(&self.id).await {
+                tracing::warn!(error = %e, "presence was not renewed");
+                continue;
+            }
+            let again = std::mem::take(
+                &mut *self
+                    .unreported
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+            for user in again {
+                let _turn = self.turn(user.as_str()).await;
+                self.report(user.as_str()).await;
+            }
+        }
+    }
+
+    async fn turn(&self, user: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let hash =
+            usize::try_from(self.hasher.hash_one(user) % USER_LOCKS as u64).unwrap_or_default();
+        self.user_locks[hash].lock().await
+    }
+
+    /// Says which platforms of the user are connected here now.
+    async fn report(&self, user: &str) {
+        let Ok(id) = UserId::new(user) else { return };
+        let platforms = self.registry.platforms(user);
+        let report = [(id, platforms)];
+        let written = self.deps.presence.report(&self.id, &report);
+        let problem = match tokio::time::timeout(self.config.request_timeout() / 2, written).await {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => e.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::warn!(error = problem, "presence was not reported");
+        let [(id, _)] = report;
+        self.unreported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
+    }
+}
+
+/// The platform with this number, or 1001.
+pub(crate) fn platform(number: i32) -> Result<Platform> {
+    Platform::from_number(number).ok_or_else(|| Error::args("platformID is unknown"))
+}

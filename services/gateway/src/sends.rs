@@ -1,0 +1,117 @@
+//! Request 1003: sending a message.
+//!
+//! A send runs in a task of its own, so that conversations don't wait for each other; within a conversation the lanes of the
+//! connection keep the client's order. The client gets the answer, or the error, before the push of its own message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use magpie_envelope::{Request, Response, reqs};
+use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
+use magpie_types::{ConversationId, Error, SessionType, ids};
+use prost::Message;
+
+use crate::conn::Conn;
+use crate::frame;
+use crate::hub::Hub;
+use crate::requests;
+
+/// A send that is under way or waits for its conversation.
+pub(crate) struct Send {
+    msg_incr: String,
+    operation_id: String,
+    body: MsgData,
+}
+
+/// Starts a send, or lets it wait for its conversation.
+pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
+    let mut body = match MsgData::decode(request.data.clone()) {
+        Ok(body) => body,
+        Err(e) => return conn.respond(&requests::refusal(&request, &requests::undecodable(e))),
+    };
+    if body.client_msg_id.is_empty() {
+        body.client_msg_id = ids::random_client_msg_id();
+    }
+    let stem = stem(&body);
+    let send = Send {
+        msg_incr: request.msg_incr,
+        operation_id: request.operation_id,
+        body,
+    };
+    let operation_id = send.operation_id.clone();
+    if let Some(send) = conn.begin(&stem, &operation_id, send) {
+        hub.deps
+            .tasks
+            .spawn(run(Arc::clone(hub), Arc::clone(conn), stem, send));
+    }
+}
+
+/// Works until the lane is empty.
+async fn run(hub: Arc<Hub>, conn: Arc<Conn>, stem: Box<str>, mut send: Send) {
+    loop {
+        let answer = answer(&hub, &conn, send).await;
+        match conn.finish(&stem, frame::binary(&conn.codec.encode_response(&answer))) {
+            Some(next) => send = next,
+            None => return,
+        }
+    }
+}
+
+async fn answer(hub: &Hub, conn: &Conn, send: Send) -> Response {
+    let context = hub.context(conn, &send.operation_id);
+    let mut client = hub.msg();
+    let call = client.send_msg(context.request(SendMsgReq {
+        msg_data: Some(send.body),
+    }));
+    let result = hub.bounded(call).await;
+    let (err_code, err_msg, data) = match result {
+        Ok(sent) => (0, String::new(), Some(Bytes::from(sent.encode_to_vec()))),
+        Err(e) => error_parts(&e),
+    };
+    Response {
+        req_identifier: reqs::SEND_MSG,
+        msg_incr: send.msg_incr,
+        operation_id: send.operation_id,
+        err_code,
+        err_msg,
+        data,
+    }
+}
+
+fn error_parts(error: &Error) -> (i32, String, Option<Bytes>) {
+    requests::log(error);
+    (error.code().number(), error.message().to_owned(), None)
+}
+
+/// The stem of the conversation that the message says it belongs to. What is wrong with it is for the msg service to say.
+fn stem(body: &MsgData) -> Box<str> {
+    match SessionType::from_number(body.session_type) {
+        Some(SessionType::Group) => body.group_id.as_str().into(),
+        Some(SessionType::Single | SessionType::Notification) => {
+            ConversationId::single(&body.send_id, &body.recv_id)
+                .stem()
+                .into()
+        }
+        None => "".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_has_the_stem_of_its_conversation() {
+        let body = |session_type| MsgData {
+            send_id: "b".to_owned(),
+            recv_id: "a_c".to_owned(),
+            group_id: "g".to_owned(),
+            session_type,
+            ..MsgData::default()
+        };
+        assert_eq!(&*stem(&body(1)), "a_c_b");
+        assert_eq!(&*stem(&body(3)), "g");
+        assert_eq!(&*stem(&body(4)), "a_c_b");
+        assert_eq!(&*stem(&body(9)), "");
+    }
+}

@@ -1,0 +1,195 @@
+//! Requests, answers and pushes, and their order.
+
+use crate::world::{World, body, item};
+use bytes::Bytes;
+use magpie_gateway::Config;
+use magpie_proto::magpie::gateway::Item;
+use magpie_proto::openim::sdkws::PushMessages;
+use magpie_types::{Code, Error};
+use prost::Message as _;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn the_answer_of_a_send_goes_before_its_push_and_sends_of_a_conversation_wait_for_each_other()
+{
+    let mut world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    client.request(1003, "o1", body("a", "u2")).await;
+    client.request(1003, "o2", body("", "u2")).await;
+    client.request(1003, "o3", body("c", "u3")).await;
+    let first = world.sent.recv().await.unwrap();
+    let beside = world.sent.recv().await.unwrap();
+    assert_eq!(
+        (first.client_msg_id.as_str(), beside.client_msg_id.as_str()),
+        ("a", "c")
+    );
+    let number = connection_id(&world).await;
+    world
+        .deliver(vec![
+            Item {
+                sender_connection_id: number,
+                ..item(1, "o1", &["u1"])
+            },
+            item(2, "x", &["u1"]),
+        ])
+        .await;
+    assert_eq!(client.until_answered().await, []);
+    beside
+        .answer
+        .send(Err(Error::from(Code::BLOCKED_BY_PEER)))
+        .unwrap();
+    let refused = client.response().await;
+    assert_eq!(
+        (
+            refused.operation_id.as_str(),
+            refused.err_code,
+            refused.err_msg.as_str()
+        ),
+        ("o3", 1302, "BlockedByPeer")
+    );
+    assert_eq!(refused.data, None);
+    first.answer.send(Ok(())).unwrap();
+    let order = [
+        client.response().await,
+        client.response().await,
+        client.response().await,
+    ];
+    let seen = order.map(|r| (r.req_identifier, r.operation_id));
+    assert_eq!(
+        seen,
+        [
+            (1003, "o1".to_owned()),
+            (2001, "o1".to_owned()),
+            (2001, "x".to_owned())
+        ]
+    );
+    let next = world.sent.recv().await.unwrap();
+    assert_eq!(next.client_msg_id.len(), 32, "an empty id was replaced");
+    next.answer.send(Ok(())).unwrap();
+    assert_eq!(client.response().await.operation_id, "o2");
+}
+
+async fn connection_id(world: &World) -> String {
+    use magpie_proto::openim::msggateway::{
+        GetUsersOnlineStatusReq, msg_gateway_client::MsgGatewayClient,
+    };
+    let mut gateway = MsgGatewayClient::new(world.deps.channel("gateway"));
+    let request = GetUsersOnlineStatusReq {
+        user_i_ds: vec!["u1".to_owned()],
+    };
+    let answer = gateway
+        .get_users_online_status(magpie_service::Context::internal("t").request(request))
+        .await
+        .unwrap();
+    answer.into_inner().success_result[0].detail_platform_status[0]
+        .conn_id
+        .clone()
+}
+
+#[tokio::test]
+async fn wrong_bodies_are_refused_and_the_connection_goes_on() {
+    let world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    for (number, data, code) in [
+        (1001, vec![0xff], 1001),
+        (1001, Vec::new(), 1002),
+        (1001, vec![0x0a, 2, b'u', b'2'], 1002),
+        (1003, vec![0xff], 1001),
+        (1004, Vec::new(), 1001),
+        (1005, vec![0x0a, 2, b'u', b'2'], 1002),
+        (2004, vec![0xff], 1001),
+    ] {
+        client.request(number, "o", data).await;
+        let response = client.response().await;
+        assert_eq!(
+            (response.req_identifier, response.err_code, response.data),
+            (number, code, None)
+        );
+        assert!(!response.err_msg.is_empty());
+    }
+    client.request(1001, "o", vec![0x0a, 2, b'u', b'1']).await;
+    assert_eq!(client.response().await.data, Some(Bytes::new()));
+    client.request(2003, "o", Vec::new()).await;
+    assert_eq!(client.response().await.err_code, 1001);
+    assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
+async fn repeats_of_the_stored_log_are_dropped_and_resend_answers_are_not() {
+    let world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    let mut other = world.connect("u1@2").await;
+    let answer = world
+        .deliver(vec![item(5, "a", &["u1", "nobody"]), item(6, "b", &["u1"])])
+        .await;
+    assert_eq!(answer.results[0].users.len(), 1);
+    let mut platforms = answer.results[0].users[0].platform_ids.clone();
+    platforms.sort_unstable();
+    assert_eq!(platforms, [2, 5]);
+    let repeated = world
+        .deliver(vec![item(6, "b", &["u1"]), item(7, "c", &["u1"])])
+        .await;
+    assert_eq!(
+        repeated.results[0].users.len(),
+        1,
+        "who had it still counts as reached"
+    );
+    for (connection, reached) in [("unknown".to_owned(), 0), (connection_id(&world).await, 1)] {
+        let only = Item {
+            only_connection_id: connection,
+            ..item(5, "d", &["u1"])
+        };
+        assert_eq!(
+            world.deliver(vec![only]).await.results[0].users.len(),
+            reached
+        );
+    }
+    let mut resent = 0;
+    for client in [&mut client, &mut other] {
+        let mut pushes = client.until_answered().await;
+        let first = PushMessages::decode(pushes[0].data.clone().unwrap()).unwrap();
+        assert_eq!(first.msgs["si_u1_u2"].msgs[0].client_msg_id, "m5");
+        resent += pushes.extract_if(.., |r| r.operation_id == "d").count();
+        let seen: Vec<_> = pushes.iter().map(|r| r.operation_id.as_str()).collect();
+        assert_eq!(seen, ["a", "b", "c"]);
+    }
+    assert_eq!(resent, 1, "the connection that asked alone");
+}
+
+#[tokio::test]
+async fn an_ios_application_in_the_background_gets_no_messages() {
+    let world = World::new(Config::default()).await;
+    let mut phone = world.connect("u1@1").await;
+    phone.request(2004, "b", vec![0x10, 1]).await;
+    assert_eq!(phone.response().await.data, None);
+    assert!(
+        world.deliver(vec![item(1, "a", &["u1"])]).await.results[0]
+            .users
+            .is_empty()
+    );
+    phone.request(2004, "f", Vec::new()).await;
+    phone.response().await;
+    world.deliver(vec![item(2, "b", &["u1"])]).await;
+    assert_eq!(phone.response().await.operation_id, "b");
+}
+
+#[tokio::test]
+async fn a_stopping_gateway_answers_what_is_under_way_and_sends_clients_elsewhere() {
+    let mut world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    let mut idle = world.connect("u2@5").await;
+    client.request(1003, "o1", body("a", "u2")).await;
+    let send = world.sent.recv().await.unwrap();
+    world.deps.shutdown.cancel();
+    let going = |message| match message {
+        Some(Message::Close(Some(frame))) => u16::from(frame.code),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(going(idle.next().await), 1001);
+    send.answer.send(Ok(())).unwrap();
+    assert_eq!(client.response().await.operation_id, "o1");
+    assert_eq!(going(client.next().await), 1001);
+    world.server.await.unwrap();
+    assert!(TcpStream::connect(&world.address).await.is_err());
+}

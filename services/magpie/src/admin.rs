@@ -1,0 +1,196 @@
+//! `magpie admin`: what an application's back end does, from the command line and over the same REST routes.
+
+mod http;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::{Value, json};
+
+use self::http::Client;
+use crate::{
+    cli::{Admin, AdminCommand, Settings},
+    config, data,
+    output::{Failure, say},
+};
+
+/// Longest wait for one answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Text message.
+const TEXT: i32 = 101;
+
+/// Runs one command.
+pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    if let AdminCommand::Stats { ops } = &args.command {
+        runtime.block_on(stats(ops))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let server = &args.server;
+    let settings = Settings {
+        config: server.config.clone(),
+        data_dir: server.data_dir.clone(),
+        secret_file: server.secret_file.clone(),
+    };
+    let config = config::load(&settings, None)?.config;
+    let secret = data::secret(&config)?;
+    let admin = config
+        .shared
+        .admin_user_ids
+        .first()
+        .cloned()
+        .unwrap_or_default();
+    runtime.block_on(async {
+        let mut api = Api {
+            client: Client::new(&server.api)?,
+            token: None,
+        };
+        let token = api
+            .post(
+                "/auth/get_admin_token",
+                json!({ "secret": secret.expose(), "userID": admin }),
+            )
+            .await?;
+        api.token = Some(text(&token, "token")?);
+        command(&args.command, &api, &admin).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Result<()> {
+    match command {
+        AdminCommand::Token { user: None, .. } => say(api.token.as_deref().unwrap_or_default()),
+        AdminCommand::Token {
+            user: Some(user),
+            platform,
+        } => {
+            let answer = api
+                .post(
+                    "/auth/get_user_token",
+                    json!({ "userID": user, "platformID": platform }),
+                )
+                .await?;
+            say(&text(&answer, "token")?);
+        }
+        AdminCommand::CreateUser {
+            user,
+            nickname,
+            face_url,
+        } => {
+            let nickname = nickname.as_deref().unwrap_or(user);
+            let users =
+                json!({ "users": [{ "userID": user, "nickname": nickname, "faceURL": face_url }] });
+            api.post("/user/user_register", users).await?;
+            say(&format!("created user {user}"));
+        }
+        AdminCommand::Send {
+            text,
+            to,
+            group,
+            from,
+        } => {
+            let from = from.as_deref().unwrap_or(admin);
+            let answer = api
+                .post(
+                    "/msg/send_msg",
+                    json!({
+                        "sendID": from,
+                        "senderNickname": from,
+                        "senderPlatformID": 10,
+                        "recvID": to.as_deref().unwrap_or_default(),
+                        "groupID": group.as_deref().unwrap_or_default(),
+                        "sessionType": if group.is_some() { 3 } else { 1 },
+                        "contentType": TEXT,
+                        "content": { "content": text },
+                    }),
+                )
+                .await?;
+            let id = answer
+                .get("serverMsgID")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            say(&format!(
+                "sent message {id} to {}",
+                to.as_deref().or(group.as_deref()).unwrap_or_default()
+            ));
+        }
+        AdminCommand::Stats { .. } => {}
+    }
+    Ok(())
+}
+
+/// The REST API with the envelope of its answers.
+struct Api {
+    client: Client,
+    token: Option<String>,
+}
+
+impl Api {
+    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let operation = format!("admin-{:016x}", rand::random::<u64>());
+        let mut headers = vec![
+            ("operationID", operation.as_str()),
+            ("content-type", "application/json"),
+        ];
+        headers.extend(self.token.as_deref().map(|token| ("token", token)));
+        let (status, answer) = tokio::time::timeout(
+            TIMEOUT,
+            self.client.call("POST", path, &headers, body.to_string()),
+        )
+        .await
+        .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
+        let mut envelope: Value = serde_json::from_slice(&answer)
+            .with_context(|| format!("{path}: HTTP {status} without a JSON answer"))?;
+        match envelope.get("errCode").and_then(Value::as_i64) {
+            Some(0) => Ok(envelope
+                .get_mut("data")
+                .map(Value::take)
+                .unwrap_or_default()),
+            code => {
+                let field = |name| {
+                    envelope
+                        .get(name)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                };
+                bail!(
+                    "{path}: error {} {}: {}",
+                    code.unwrap_or_default(),
+                    field("errMsg"),
+                    field("errDlt")
+                )
+            }
+        }
+    }
+}
+
+fn text(answer: &Value, field: &str) -> anyhow::Result<String> {
+    answer
+        .get(field)
+        .and_then(Value::as_str)
+        .map(ToOwned::to_owned)
+        .ok_or_else(|| anyhow!("the answer has no {field}"))
+}
+
+async fn stats(ops: &str) -> anyhow::Result<()> {
+    let client = Client::new(ops)?;
+    let get = async |path: &str| -> anyhow::Result<String> {
+        let (_, body) = tokio::time::timeout(TIMEOUT, client.call("GET", path, &[], String::new()))
+            .await
+            .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    };
+    say(&format!("build  {}", get("/buildinfo").await?));
+    say(&format!("state  {}", get("/readyz").await?));
+    let metrics = get("/metrics").await?;
+    let shown =
+        |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.contains("_bucket{");
+    for line in metrics.lines().filter(shown) {
+        say(line);
+    }
+    Ok(())
+}

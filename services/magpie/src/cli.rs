@@ -1,0 +1,173 @@
+//! The command line. Everything that is a setting becomes one (`config::load`), so that file, variable and flag agree.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use magpie_service::config::Flag;
+
+/// An instant-messaging server that OpenIM clients connect to.
+#[derive(Debug, Parser)]
+#[command(name = "magpie", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in this process, with one data directory.
+    Up(Up),
+    /// Show the effective configuration and where each value is from.
+    Config(Config),
+    /// Talk to a running server as its administrator.
+    Admin(Admin),
+    /// Run one service: gateway, api, auth, user, friend, group, conversation, msg, transfer, push, third, rtc-signaling, cron.
+    #[command(external_subcommand)]
+    Service(Vec<OsString>),
+}
+
+/// Settings that have a flag.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Settings {
+    /// Configuration file (TOML).
+    #[arg(long, env = "MAGPIE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where everything is stored [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// File with the shared secret [default: the data directory's `secret`, made at the first start].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Listen {
+    /// WebSocket gateway [default: 127.0.0.1:10001]; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    ws_listen: Option<String>,
+    /// REST API [default: 127.0.0.1:10002].
+    #[arg(long, value_name = "ADDRESS")]
+    api_listen: Option<String>,
+    /// Health, metrics [default: 127.0.0.1:10003].
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+    /// gRPC for back ends [default: 127.0.0.1:10004].
+    #[arg(long, value_name = "ADDRESS")]
+    grpc_listen: Option<String>,
+}
+
+impl Settings {
+    pub(crate) fn flags(&self, listen: Option<&Listen>) -> Vec<Flag> {
+        let of = |key, name, value: &Option<String>| {
+            value.clone().map(|value| Flag { key, name, value })
+        };
+        let mut flags = vec![
+            of("data.dir", "--data-dir", &self.data_dir),
+            of("data.secret_file", "--secret-file", &self.secret_file),
+        ];
+        if let Some(listen) = listen {
+            flags.extend([
+                of("listen.ws", "--ws-listen", &listen.ws_listen),
+                of("listen.api", "--api-listen", &listen.api_listen),
+                of("listen.ops", "--ops-listen", &listen.ops_listen),
+                of("listen.grpc", "--grpc-listen", &listen.grpc_listen),
+            ]);
+        }
+        flags.into_iter().flatten().collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// Print one line of JSON when ready, instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// Print the reference page of all settings instead (docs/configuration.md).
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Admin {
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+/// How `magpie admin` reaches the server.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// REST API of the server.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:10002"
+    )]
+    pub(crate) api: String,
+    /// Configuration file (TOML).
+    #[arg(long, global = true, env = "MAGPIE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory of the server, where its secret is [default: ./data].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// File with the shared secret.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) secret_file: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Print a token: of the user on a platform, or the administrator's own.
+    Token {
+        /// User; none: the administrator.
+        user: Option<String>,
+        /// Platform number: 1 iOS, 2 Android, 3 Windows, 4 macOS, 5 Web, 7 Linux, ...
+        #[arg(long, default_value_t = 5)]
+        platform: i32,
+    },
+    /// Register a user.
+    CreateUser {
+        /// Id: letters, digits and `_`.
+        user: String,
+        /// Shown name [default: the id].
+        #[arg(long)]
+        nickname: Option<String>,
+        /// Address of the avatar.
+        #[arg(long, default_value = "")]
+        face_url: String,
+    },
+    /// Send a text message.
+    Send {
+        /// Text.
+        text: String,
+        /// Receiver.
+        #[arg(long, required_unless_present = "group")]
+        to: Option<String>,
+        /// Group that receives it.
+        #[arg(long, conflicts_with = "to")]
+        group: Option<String>,
+        /// Sender [default: the administrator].
+        #[arg(long)]
+        from: Option<String>,
+    },
+    /// Print the server's build, readiness and metrics.
+    Stats {
+        /// Operator's port of the server.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10003")]
+        ops: String,
+    },
+}

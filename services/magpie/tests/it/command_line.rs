@@ -1,0 +1,111 @@
+//! Wrong configuration, the secret, the effective configuration.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use crate::process::{Server, magpie, output, text};
+
+/// Exit code 2 and one line that names what is wrong.
+fn refused(args: &[&str], names: &[&str]) {
+    let output = output(args);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert_eq!(
+        (error.lines().count(), text(&output.stdout).as_str()),
+        (1, ""),
+        "{error}"
+    );
+    assert!(names.iter().all(|name| error.contains(name)), "{error}");
+}
+
+#[test]
+fn wrong_settings_end_with_code_2_and_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("magpie.toml");
+    fs::write(&file, "[gateway]\nmax_conections = 5\n").unwrap();
+    refused(
+        &["up", "--config", file.to_str().unwrap()],
+        &[
+            "gateway.max_conections",
+            "did you mean gateway.max_connections?",
+        ],
+    );
+    refused(&["up", "--config", "/no/such/file"], &["/no/such/file"]);
+    refused(
+        &["up", "--ws-listen", "somewhere"],
+        &["listen.ws", "--ws-listen"],
+    );
+    refused(
+        &["up", "--secret-file", "/no/such/secret"],
+        &["/no/such/secret"],
+    );
+    refused(&["gateway"], &["cluster engines", "magpie up"]);
+}
+
+#[test]
+fn an_unknown_variable_ends_with_code_2() {
+    let output = magpie(&["config"])
+        .env("MAGPIE_GATEWAY_MAX_CONECTIONS", "5")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean MAGPIE_GATEWAY_MAX_CONNECTIONS?"));
+}
+
+#[test]
+fn the_effective_configuration_names_origins_and_hides_the_secret() {
+    let output = magpie(&["config", "--ws-listen", "127.0.0.1:7"])
+        .env("MAGPIE_SECRET", "hunter2-and-sixteen-more")
+        .env("MAGPIE_AUTH_MULTI_LOGIN_POLICY", "5")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    let origin = |start: &str| {
+        shown
+            .lines()
+            .find(|l| l.starts_with(start))
+            .and_then(|l| l.rsplit("# ").next())
+    };
+    assert_eq!(origin("ws = \"127.0.0.1:7\""), Some("flag --ws-listen"));
+    assert_eq!(origin("secret = "), Some("variable MAGPIE_SECRET"));
+    assert_eq!(
+        origin("multi_login_policy = 5"),
+        Some("variable MAGPIE_AUTH_MULTI_LOGIN_POLICY")
+    );
+    assert_eq!(origin("max_connections = "), Some("default"));
+    assert!(!shown.contains("hunter2-and-sixteen-more"));
+}
+
+#[test]
+fn the_first_start_makes_a_secret_that_only_its_owner_can_read_and_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    drop(Server::start(&data));
+    let path = data.join("secret");
+    let secret = fs::read_to_string(&path).unwrap();
+    assert_eq!(secret.trim().len(), 64);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    drop(Server::start(&data));
+    assert_eq!(fs::read_to_string(&path).unwrap(), secret);
+}
+
+#[test]
+fn two_processes_do_not_share_a_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let _running = Server::start(dir.path());
+    let second = output(&[
+        "up",
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--ws-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        text(&second.stderr).contains("used by another process"),
+        "{}",
+        text(&second.stderr)
+    );
+}

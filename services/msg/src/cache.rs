@@ -1,0 +1,151 @@
+//! What the checks before the append read: bounded caches, invalidated by every write, so that a warm send reads no store.
+
+use std::{sync::Arc, time::Duration};
+
+use magpie_service::Deps;
+use magpie_store::{
+    Document as _, Documents as _, Value,
+    documents::{Conversation, Friend, Participants, User},
+    key,
+};
+use magpie_types::{Result, ServerMsgId};
+use moka::sync::Cache;
+
+use crate::Config;
+
+/// What the checks need of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Profile {
+    pub(crate) level: i32,
+    pub(crate) recv_opt: i32,
+}
+
+type PairKey = (String, String);
+
+/// The caches of one msg instance. `None` is cached too: "there is no such document".
+pub(crate) struct Caches {
+    users: Cache<String, Option<Profile>>,
+    recv_opts: Cache<PairKey, i32>,
+    friends: Cache<PairKey, bool>,
+    participants: Cache<String, Arc<Participants>>,
+    sent: Cache<[u8; 16], i64>,
+}
+
+fn pair(key: &[Value]) -> Option<PairKey> {
+    match key {
+        [Value::Text(a), Value::Text(b)] => Some((a.clone(), b.clone())),
+        _ => None,
+    }
+}
+
+fn bounded<K, V>(config: &Config) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(config.cache_entries)
+        .time_to_live(Duration::from_secs(config.cache_seconds))
+        .build()
+}
+
+impl Caches {
+    pub(crate) fn new(deps: &Deps, config: &Config) -> Self {
+        let caches = Self {
+            users: bounded(config),
+            recv_opts: bounded(config),
+            friends: bounded(config),
+            // Participants never change once written, so they only need a bound.
+            participants: Cache::builder().max_capacity(config.cache_entries).build(),
+            sent: Cache::builder()
+                .max_capacity(config.cache_entries)
+                .time_to_live(Duration::from_secs(24 * 3600))
+                .build(),
+        };
+        let (users, recv_opts, friends) = (
+            caches.users.clone(),
+            caches.recv_opts.clone(),
+            caches.friends.clone(),
+        );
+        deps.invalidations.listen(move |schema, key| {
+            if schema.collection == User::SCHEMA.collection {
+                if let [Value::Text(id)] = key {
+                    users.invalidate(id);
+                }
+            } else if schema.collection == Conversation::SCHEMA.collection {
+                pair(key).inspect(|k| recv_opts.invalidate(k));
+            } else if schema.collection == Friend::SCHEMA.collection {
+                pair(key).inspect(|k| friends.invalidate(k));
+            }
+        });
+        caches
+    }
+
+    pub(crate) async fn profile(&self, deps: &Deps, user: &str) -> Result<Option<Profile>> {
+        if let Some(hit) = self.users.get(user) {
+            return Ok(hit);
+        }
+        let found: Option<User> = deps.store.find(key![user]).await?;
+        let profile = found.map(|u| Profile {
+            level: u.app_manger_level,
+            recv_opt: u.global_recv_msg_opt,
+        });
+        self.users.insert(user.to_owned(), profile);
+        Ok(profile)
+    }
+
+    /// The receive option `owner` set for this conversation; 0 without a record.
+    pub(crate) async fn recv_opt(
+        &self,
+        deps: &Deps,
+        owner: &str,
+        conversation: &str,
+    ) -> Result<i32> {
+        let cache_key = (owner.to_owned(), conversation.to_owned());
+        if let Some(hit) = self.recv_opts.get(&cache_key) {
+            return Ok(hit);
+        }
+        let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
+        let opt = found.map_or(0, |c| c.recv_msg_opt);
+        self.recv_opts.insert(cache_key, opt);
+        Ok(opt)
+    }
+
+    /// Whether `owner` has `friend` on his list.
+    pub(crate) async fn is_friend(&self, deps: &Deps, owner: &str, friend: &str) -> Result<bool> {
+        let cache_key = (owner.to_owned(), friend.to_owned());
+        if let Some(hit) = self.friends.get(&cache_key) {
+            return Ok(hit);
+        }
+        let found = deps
+            .store
+            .find::<Friend>(key![owner, friend])
+            .await?
+            .is_some();
+        self.friends.insert(cache_key, found);
+        Ok(found)
+    }
+
+    pub(crate) async fn participants(
+        &self,
+        deps: &Deps,
+        stem: &str,
+    ) -> Result<Option<Arc<Participants>>> {
+        if let Some(hit) = self.participants.get(stem) {
+            return Ok(Some(hit));
+        }
+        let found: Option<Participants> = deps.store.find(key![stem]).await?;
+        Ok(found.map(|p| self.keep_participants(p)))
+    }
+
+    pub(crate) fn keep_participants(&self, p: Participants) -> Arc<Participants> {
+        let p = Arc::new(p);
+        self.participants.insert(p.stem.clone(), Arc::clone(&p));
+        p
+    }
+
+    /// The time of the first send with this id; remembers `now` if there was none.
+    pub(crate) fn first_sent(&self, id: ServerMsgId, now: i64) -> i64 {
+        self.sent.get_with(id.0, || now)
+    }
+}

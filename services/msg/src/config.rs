@@ -1,0 +1,40 @@
+//! Settings of the msg service.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the msg service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Single-chat messages need the receiver to have the sender as friend (1303).
+    pub friend_verify: bool,
+    /// Largest content of one message, bytes.
+    pub max_content_bytes: usize,
+    /// Largest request, bytes.
+    pub max_request_bytes: usize,
+    /// Most seqs one pull answers per conversation.
+    pub max_pull: usize,
+    /// Most conversations one request names.
+    pub max_conversations: usize,
+    /// Entries of each cache (users, participants, conversation settings, recent sends).
+    pub cache_entries: u64,
+    /// How long a cached entry lives if nothing invalidates it, seconds.
+    pub cache_seconds: u64,
+    /// How long a request waits for a seq above the conversation's head, milliseconds.
+    pub head_wait_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            friend_verify: false,
+            max_content_bytes: 40 << 10,
+            max_request_bytes: 8 << 20,
+            max_pull: 1000,
+            max_conversations: 5000,
+            cache_entries: 100_000,
+            cache_seconds: 30,
+            head_wait_ms: 1000,
+        }
+    }
+}

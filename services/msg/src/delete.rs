@@ -1,0 +1,215 @@
+//! Deleting and clearing (messages-and-sync.md 11.2, 11.3).
+//!
+//! For oneself: a hidden mark, or a raised lower bound. For everybody: the row stays as a tombstone, so that its number and
+//! its id are never given again.
+
+use bytes::Bytes;
+use magpie_proto::openim::{
+    msg::{ClearConversationsMsgReq, DeleteMsgsReq, DeleteSyncOpt, UserClearAllMsgReq},
+    sdkws::{ClearConversationTips, ConversationUpdateTips, DeleteMsgsTips},
+};
+use magpie_service::{
+    Context,
+    notification::{self, Notification},
+};
+use magpie_store::{
+    Change, Document as _, Follow, Value,
+    documents::{Head, Hidden},
+    versions::{self, List, State},
+};
+use magpie_types::{ConversationId, Error, Result, msg::content_type};
+
+use crate::{Service, access, pull::state, read::raise, revoke::position};
+
+impl Service {
+    pub(crate) async fn delete_msgs(&self, ctx: &Context, req: DeleteMsgsReq) -> Result<()> {
+        if req.conversation_id.is_empty() || req.user_id.is_empty() {
+            return Err(Error::args("conversationID and userID are needed"));
+        }
+        if req.seqs.len() > self.config.max_pull {
+            return Err(Error::args(format!(
+                "at most {} seqs",
+                self.config.max_pull
+            )));
+        }
+        ctx.require_self(&req.user_id)?;
+        let highest = req.seqs.iter().copied().max().unwrap_or(0);
+        let (conversation, view) = self
+            .view_up_to(ctx, &req.user_id, &req.conversation_id, highest)
+            .await?;
+        let seqs: Vec<i64> = req
+            .seqs
+            .into_iter()
+            .filter(|s| (1..=view.head.max_seq).contains(s))
+            .collect();
+        let opt = req.delete_sync_opt.unwrap_or_default();
+        let user = req.user_id.as_str();
+        if opt.is_sync_other {
+            self.erase(&conversation, &seqs).await?;
+        } else {
+            let hide = seqs.iter().map(|seq| Follow::InsertIfAbsent {
+                schema: Hidden::SCHEMA,
+                row: magpie_store::Document::into_row(Hidden {
+                    user_id: user.to_owned(),
+                    conversation_id: conversation.to_string(),
+                    seq: *seq,
+                }),
+            });
+            self.deps.store.apply(hide.collect()).await?;
+        }
+        let tips = DeleteMsgsTips {
+            user_id: user.to_owned(),
+            conversation_id: conversation.to_string(),
+            seqs,
+        };
+        let to = match (opt.is_sync_other, opt.is_sync_self) {
+            (true, _) => self
+                .peer(user, &conversation)
+                .await?
+                .unwrap_or_else(|| user.to_owned()),
+            (false, true) => user.to_owned(),
+            (false, false) => return Ok(()),
+        };
+        let notice = Notification::to_user(content_type::DELETE_MSGS, user, &to, &tips)?.reliable();
+        notification::send(&self.deps, ctx, notice).await
+    }
+
+    /// Turns messages into tombstones for everybody.
+    pub(crate) async fn erase(&self, conversation: &ConversationId, seqs: &[i64]) -> Result<()> {
+        for seq in seqs {
+            let Ok(message) = self.stored(conversation, *seq).await else {
+                continue;
+            };
+            let tombstone = vec![
+                Change::Set(position("state"), state::DELETED.into()),
+                Change::Set(position("body"), Value::Blob(Bytes::new())),
+                Change::Set(position("revocation"), Value::Blob(Bytes::new())),
+            ];
+            self.change(&message, tombstone).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn clear_conversations(
+        &self,
+        ctx: &Context,
+        req: ClearConversationsMsgReq,
+    ) -> Result<()> {
+        if req.user_id.is_empty() {
+            return Err(Error::args("userID is empty"));
+        }
+        ctx.require_self(&req.user_id)?;
+        self.check_count(req.conversation_i_ds.len())?;
+        let known = self.records(&req.user_id).await?;
+        let ids = known
+            .into_iter()
+            .map(|r| r.conversation_id)
+            .filter(|id| req.conversation_i_ds.contains(id))
+            .collect();
+        self.clear(
+            ctx,
+            &req.user_id,
+            ids,
+            req.delete_sync_opt.unwrap_or_default(),
+        )
+        .await
+    }
+
+    pub(crate) async fn clear_all(&self, ctx: &Context, req: UserClearAllMsgReq) -> Result<()> {
+        if req.user_id.is_empty() {
+            return Err(Error::args("userID is empty"));
+        }
+        ctx.require_self(&req.user_id)?;
+        let ids = self
+            .records(&req.user_id)
+            .await?
+            .into_iter()
+            .map(|r| r.conversation_id)
+            .collect();
+        self.clear(
+            ctx,
+            &req.user_id,
+            ids,
+            req.delete_sync_opt.unwrap_or_default(),
+        )
+        .await
+    }
+
+    async fn clear(
+        &self,
+        ctx: &Context,
+        user: &str,
+        ids: Vec<String>,
+        opt: DeleteSyncOpt,
+    ) -> Result<()> {
+        let heads = self.heads(&ids).await?;
+        for id in &ids {
+            let max = heads.get(id).copied().unwrap_or(0);
+            let mut seqs = access::empty_user_seq(user, id);
+            seqs.read_seq = max;
+            if !opt.is_sync_other {
+                seqs.min_seq = max + 1;
+            }
+            let mut writes = vec![raise(seqs)];
+            if opt.is_sync_other {
+                let mut head = access::empty_head(id);
+                head.min_seq = max + 1;
+                writes.push(Follow::Max {
+                    schema: Head::SCHEMA,
+                    row: magpie_store::Document::into_row(head),
+                    fields: HEAD_MIN_SEQ,
+                });
+            }
+            self.deps.store.apply(writes).await?;
+            if !opt.is_sync_other {
+                versions::record(
+                    &*self.deps.store,
+                    user,
+                    List::Conversations,
+                    &[(id.as_str(), State::Update)],
+                )
+                .await?;
+                let tips = ConversationUpdateTips {
+                    user_id: user.to_owned(),
+                    conversation_id_list: vec![id.clone()],
+                };
+                let notice =
+                    Notification::to_user(content_type::CONVERSATION_CHANGE, user, user, &tips)?;
+                notification::send(&self.deps, ctx, notice).await?;
+            }
+        }
+        self.announce_clear(ctx, user, ids, opt).await
+    }
+
+    async fn announce_clear(
+        &self,
+        ctx: &Context,
+        user: &str,
+        ids: Vec<String>,
+        opt: DeleteSyncOpt,
+    ) -> Result<()> {
+        let mut told: Vec<(String, Vec<String>)> = Vec::new();
+        if opt.is_sync_other {
+            for id in ids {
+                let peer = self
+                    .peer(user, &ConversationId::trusted(id.as_str()))
+                    .await?;
+                told.push((peer.unwrap_or_else(|| user.to_owned()), vec![id]));
+            }
+        } else if opt.is_sync_self && !ids.is_empty() {
+            told.push((user.to_owned(), ids));
+        }
+        for (to, conversation_i_ds) in told {
+            let tips = ClearConversationTips {
+                user_id: user.to_owned(),
+                conversation_i_ds,
+            };
+            let notice = Notification::to_user(content_type::CLEAR_CONVERSATION, user, &to, &tips)?;
+            notification::send(&self.deps, ctx, notice).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Position of `min_seq` in [`Head`].
+const HEAD_MIN_SEQ: &[usize] = &[3];

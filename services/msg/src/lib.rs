@@ -1,0 +1,52 @@
+//! The msg service: checks messages and appends them to the log; reads, marks, revokes and deletes what is stored.
+//!
+//! - [`send`]: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
+//!   store. Numbers are given by transfer.
+//! - [`access`]: who takes part in a conversation, and which seqs a user may see.
+//! - [`pull`]: 1002, 1005, 1007. [`seqs`]: 1001, 1006. [`read`]: read positions and receipts. [`revoke`], [`delete`].
+//!
+//! Calls no service for a message: it reads users and conversation settings from the store through caches that learn of
+//! every change ([`cache`]).
+
+mod access;
+mod cache;
+mod config;
+mod delete;
+mod grpc;
+mod pull;
+mod read;
+mod revoke;
+mod send;
+mod seqs;
+
+use std::sync::Arc;
+
+use magpie_proto::openim::msg::msg_server::MsgServer;
+use magpie_service::Deps;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use grpc::UNIMPLEMENTED;
+
+/// What the capabilities share.
+pub(crate) struct Service {
+    pub(crate) deps: Deps,
+    pub(crate) config: Config,
+    pub(crate) cache: cache::Caches,
+}
+
+/// The service's gRPC routes.
+pub fn routes(deps: &Deps, config: Config) -> Routes {
+    let cache = cache::Caches::new(deps, &config);
+    let limit = config.max_request_bytes;
+    let service = Arc::new(Service {
+        deps: deps.clone(),
+        config,
+        cache,
+    });
+    Routes::new(
+        MsgServer::new(grpc::Grpc(service))
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(usize::MAX),
+    )
+}

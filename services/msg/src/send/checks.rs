@@ -1,0 +1,69 @@
+//! Who may send what to whom (messages-and-sync.md 6.2, 6.4).
+
+use magpie_proto::openim::sdkws::MsgData;
+use magpie_types::{
+    Code, ConversationId, Error, Result,
+    msg::{content_type, option},
+};
+
+use crate::Service;
+
+/// Content types that ordinary users may send: 100 to 999. The numbers above belong to the server and to notification
+/// accounts; a user who could send them would bypass the checks and forge events.
+pub(super) fn user_may_send(msg: &MsgData) -> Result<()> {
+    match msg.content_type {
+        100..=999 => Ok(()),
+        1000.. => Err(Error::no_permission("users can't send this contentType")),
+        _ => Err(Error::args("contentType is not a message's")),
+    }
+}
+
+impl Service {
+    /// Blocks, friendship and the receiver's options, for single chats. Administrators and the server's own notifications
+    /// skip the relation checks.
+    pub(super) async fn check_single(
+        &self,
+        msg: &mut MsgData,
+        chat: &ConversationId,
+        is_notification: bool,
+    ) -> Result<()> {
+        let server_made = (1000..=5000).contains(&msg.content_type);
+        let is_admin = self.deps.admins.contains(&msg.send_id);
+        if !server_made && !is_admin {
+            let sender = self.cache.profile(&self.deps, &msg.send_id).await?;
+            let sender = sender.ok_or_else(|| Error::not_found("sendID is not registered"))?;
+            if sender.level < 2
+                && self.config.friend_verify
+                && !self
+                    .cache
+                    .is_friend(&self.deps, &msg.recv_id, &msg.send_id)
+                    .await?
+            {
+                return Err(Error::new(
+                    Code::NOT_PEERS_FRIEND,
+                    "the receiver has not befriended the sender",
+                ));
+            }
+        }
+        if is_notification {
+            return Ok(());
+        }
+        let receiver = self.cache.profile(&self.deps, &msg.recv_id).await?;
+        let receiver = receiver.ok_or_else(|| Error::not_found("recvID is not registered"))?;
+        let conversation_opt = self
+            .cache
+            .recv_opt(&self.deps, &msg.recv_id, chat.as_str())
+            .await?;
+        if receiver.recv_opt == 1
+            || (conversation_opt == 1 && msg.content_type != content_type::HAS_READ_RECEIPT)
+        {
+            return Err(Error::args(
+                "the receiver does not take messages: message is not sent",
+            ));
+        }
+        if receiver.recv_opt == 2 || conversation_opt == 2 {
+            msg.options.insert(option::OFFLINE_PUSH.to_owned(), false);
+        }
+        Ok(())
+    }
+}

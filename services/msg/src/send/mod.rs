@@ -1,0 +1,175 @@
+//! The way of a message into the log: validate, authorise, check, force options, encode once, append.
+//!
+//! The final `MsgData` is encoded here and nowhere else; the log, the store and the pushed frame carry these bytes, to which
+//! transfer only appends the seq.
+
+mod checks;
+mod options;
+
+use bytes::Bytes;
+use magpie_log::Topic;
+use magpie_proto::{
+    magpie::log::Inbound,
+    openim::{msg::SendMsgResp, sdkws::MsgData},
+};
+use magpie_service::{Caller, Context};
+use magpie_types::{
+    ConversationId, Error, GroupId, Result, ServerMsgId, SessionType, UserId,
+    msg::{FROM_USER, content_type, option, status},
+    time::now_ms,
+};
+use prost::Message as _;
+
+use crate::Service;
+use options::is_off;
+
+impl Service {
+    pub(crate) async fn send(&self, ctx: &Context, mut msg: MsgData) -> Result<SendMsgResp> {
+        let session = self.validate(&msg)?;
+        ctx.require_self(&msg.send_id)?;
+        if let Caller::User(_) = ctx.caller {
+            checks::user_may_send(&msg)?;
+            msg.msg_from = FROM_USER;
+            options::drop_server_keys(&mut msg);
+        }
+        if session == SessionType::Group {
+            return Err(Error::new(
+                magpie_types::Code::GROUP_ID_NOT_FOUND,
+                "there is no such group",
+            ));
+        }
+        if msg.client_msg_id.is_empty() {
+            msg.client_msg_id = magpie_types::ids::random_client_msg_id();
+        }
+        options::force(&mut msg);
+        let is_notification = is_off(&msg, option::IS_NOT_NOTIFICATION);
+        let chat = match session {
+            SessionType::Notification => {
+                ConversationId::notification_chat(&msg.send_id, &msg.recv_id)
+            }
+            _ => ConversationId::single(&msg.send_id, &msg.recv_id),
+        };
+        self.pair_participants(chat.stem(), &msg.send_id, &msg.recv_id)
+            .await?;
+        if session == SessionType::Single {
+            self.check_single(&mut msg, &chat, is_notification).await?;
+        }
+        let now = now_ms();
+        if msg.send_time == 0 {
+            msg.send_time = now;
+        }
+        if msg.content_type < 1000 || msg.content_type == content_type::OA_NOTIFICATION {
+            msg.status = status::SENT;
+        }
+        msg.seq = 0;
+        msg.is_read = false;
+        if !is_notification {
+            return self.append(ctx, &chat, msg, None).await;
+        }
+        let in_chat = msg
+            .options
+            .get(option::IS_SEND_MSG)
+            .copied()
+            .unwrap_or(false);
+        if !in_chat {
+            return self
+                .append(ctx, &chat.notification_stream(), msg, None)
+                .await;
+        }
+        // The notification goes before its chat copy: the wasm client otherwise never raises its event (clients.md 4).
+        let copy = options::chat_copy(&mut msg);
+        let shared = ServerMsgId::derive(chat.as_str(), &msg.send_id, &msg.client_msg_id);
+        let id = is_off(&msg, option::HISTORY).then_some(shared);
+        self.append(ctx, &chat.notification_stream(), msg, id)
+            .await?;
+        self.append(ctx, &chat, copy, None).await
+    }
+
+    /// Rules on the message itself (1001), the same for every sender.
+    fn validate(&self, msg: &MsgData) -> Result<SessionType> {
+        if msg.content.is_empty() {
+            return Err(Error::args("content is empty"));
+        }
+        if msg.content.len() > self.config.max_content_bytes {
+            return Err(Error::args(format!(
+                "content is larger than {} bytes",
+                self.config.max_content_bytes
+            )));
+        }
+        let session = SessionType::from_number(msg.session_type)
+            .ok_or_else(|| Error::args("sessionType is none of 1, 3 and 4"))?;
+        if (msg.content_type == content_type::OA_NOTIFICATION)
+            != (session == SessionType::Notification)
+        {
+            return Err(Error::args(
+                "contentType 1400 and sessionType 4 need each other",
+            ));
+        }
+        UserId::new(msg.send_id.as_str()).map_err(|e| Error::args(format!("sendID: {e}")))?;
+        match session {
+            SessionType::Group => drop(GroupId::new(msg.group_id.as_str())?),
+            _ => drop(
+                UserId::new(msg.recv_id.as_str())
+                    .map_err(|e| Error::args(format!("recvID: {e}")))?,
+            ),
+        }
+        if !msg.client_msg_id.is_empty() {
+            magpie_types::ClientMsgId::new(msg.client_msg_id.as_str())?;
+        }
+        Ok(session)
+    }
+
+    async fn append(
+        &self,
+        ctx: &Context,
+        conversation: &ConversationId,
+        mut msg: MsgData,
+        id: Option<ServerMsgId>,
+    ) -> Result<SendMsgResp> {
+        let id = id.unwrap_or_else(|| {
+            ServerMsgId::derive(conversation.as_str(), &msg.send_id, &msg.client_msg_id)
+        });
+        msg.server_msg_id = id.to_string();
+        let stored = !is_off(&msg, option::HISTORY);
+        if stored {
+            msg.send_time = self.cache.first_sent(id, msg.send_time);
+        }
+        let is_notification = conversation.is_notification_stream();
+        let mut receiver_ids = vec![msg.recv_id.clone()];
+        if msg.send_id != msg.recv_id && !is_off(&msg, option::SENDER_SYNC) {
+            receiver_ids.push(msg.send_id.clone());
+        }
+        let record = Inbound {
+            conversation_id: conversation.to_string(),
+            stored,
+            operation_id: ctx.operation_id.clone(),
+            connection_id: ctx.connection_id.clone(),
+            sender_id: msg.send_id.clone(),
+            receiver_ids,
+            group_id: String::new(),
+            server_msg_id: Bytes::copy_from_slice(&id.0),
+            client_msg_id: msg.client_msg_id.clone(),
+            send_time: msg.send_time,
+            sender_reads: stored && !is_notification,
+            droppable: !stored && !is_notification,
+            content_type: msg.content_type,
+            offline_push: !is_off(&msg, option::OFFLINE_PUSH),
+            traceparent: String::new(),
+            session_type: msg.session_type,
+            msg: msg.encode_to_vec().into(),
+        };
+        let appended = self.deps.log.append(
+            Topic::Inbound,
+            conversation.stem().as_bytes(),
+            record.encode_to_vec().into(),
+        );
+        appended.await?;
+        metrics::counter!("magpie_msg_accepted_total").increment(1);
+        Ok(SendMsgResp {
+            server_msg_id: msg.server_msg_id,
+            client_msg_id: msg.client_msg_id,
+            send_time: msg.send_time,
+            modify: None,
+        })
+    }
+}

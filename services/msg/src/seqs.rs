@@ -1,0 +1,142 @@
+//! Newest and read positions: 1001, 1006 and their gRPC relatives (messages-and-sync.md 8.2, 8.5).
+
+use std::collections::BTreeMap;
+
+use magpie_proto::openim::{
+    msg::{GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, Seqs},
+    sdkws::{GetMaxSeqReq, GetMaxSeqResp},
+};
+use magpie_service::Context;
+use magpie_store::{
+    Documents as _, Page,
+    documents::{Conversation, Head, UserSeq},
+    key,
+};
+use magpie_types::{ConversationId, Result};
+
+use crate::{
+    Service,
+    access::{View, empty_head, empty_user_seq},
+};
+
+/// Most conversations of one user that are read.
+const MAX_CONVERSATIONS: usize = 10_000;
+
+impl Service {
+    pub(crate) async fn max_seqs_of_user(
+        &self,
+        ctx: &Context,
+        req: GetMaxSeqReq,
+    ) -> Result<GetMaxSeqResp> {
+        ctx.require_self(&req.user_id)?;
+        let mut ids = vec![ConversationId::notifications(&req.user_id, &req.user_id).to_string()];
+        for record in self.records(&req.user_id).await? {
+            let chat = ConversationId::trusted(record.conversation_id);
+            ids.push(chat.notification_stream().into());
+            ids.push(chat.into());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(GetMaxSeqResp {
+            max_seqs: self.heads(&ids).await?,
+            min_seqs: BTreeMap::new(),
+        })
+    }
+
+    /// The newest seqs of these conversations; those without a message are left out.
+    pub(crate) async fn heads(&self, ids: &[String]) -> Result<BTreeMap<String, i64>> {
+        let keys = ids.iter().map(|id| key![id.as_str()]).collect();
+        let heads: Vec<Option<Head>> = self.deps.store.find_many(keys).await?;
+        Ok(heads
+            .into_iter()
+            .flatten()
+            .filter(|h| h.max_seq > 0)
+            .map(|h| (h.conversation_id, h.max_seq))
+            .collect())
+    }
+
+    pub(crate) async fn read_seqs(
+        &self,
+        user: &str,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, i64>> {
+        let keys = ids.iter().map(|id| key![user, id.as_str()]).collect();
+        let seqs: Vec<Option<UserSeq>> = self.deps.store.find_many(keys).await?;
+        Ok(seqs
+            .into_iter()
+            .flatten()
+            .filter(|s| s.read_seq > 0)
+            .map(|s| (s.conversation_id, s.read_seq))
+            .collect())
+    }
+
+    pub(crate) async fn has_read_and_max(
+        &self,
+        ctx: &Context,
+        req: GetConversationsHasReadAndMaxSeqReq,
+    ) -> Result<GetConversationsHasReadAndMaxSeqResp> {
+        ctx.require_self(&req.user_id)?;
+        self.check_count(req.conversation_i_ds.len())?;
+        let user = req.user_id.as_str();
+        let records = if req.conversation_i_ds.is_empty() || req.return_pinned {
+            self.records(user).await?
+        } else {
+            Vec::new()
+        };
+        let mut resp = GetConversationsHasReadAndMaxSeqResp::default();
+        if req.return_pinned {
+            resp.pinned_conversation_i_ds = records
+                .iter()
+                .filter(|r| r.is_pinned)
+                .map(|r| r.conversation_id.clone())
+                .collect();
+        }
+        let ids: Vec<String> = if req.conversation_i_ds.is_empty() {
+            records.into_iter().map(|r| r.conversation_id).collect()
+        } else {
+            let mut own = Vec::new();
+            for id in req.conversation_i_ds {
+                if ctx.is_admin()
+                    || self
+                        .takes_part(user, &ConversationId::trusted(id.as_str()))
+                        .await?
+                {
+                    own.push(id);
+                }
+            }
+            own
+        };
+        let heads: Vec<Option<Head>> = self
+            .deps
+            .store
+            .find_many(ids.iter().map(|id| key![id.as_str()]).collect())
+            .await?;
+        let seqs: Vec<Option<UserSeq>> = self
+            .deps
+            .store
+            .find_many(ids.iter().map(|id| key![user, id.as_str()]).collect())
+            .await?;
+        for ((id, head), seqs) in ids.into_iter().zip(heads).zip(seqs) {
+            let view = View {
+                head: head.unwrap_or_else(|| empty_head(&id)),
+                seqs: seqs.unwrap_or_else(|| empty_user_seq(user, &id)),
+            };
+            let entry = Seqs {
+                max_seq: view.window().high,
+                has_read_seq: view.seqs.read_seq,
+                max_seq_time: view.head.max_seq_time,
+            };
+            resp.seqs.insert(id, entry);
+        }
+        Ok(resp)
+    }
+
+    /// The user's conversation records.
+    pub(crate) async fn records(&self, user: &str) -> Result<Vec<Conversation>> {
+        Ok(self
+            .deps
+            .store
+            .list(Page::of("key", key![user], MAX_CONVERSATIONS))
+            .await?)
+    }
+}

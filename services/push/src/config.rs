@@ -1,0 +1,31 @@
+//! Settings of the push service.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the push service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most records of one batch.
+    pub batch_records: usize,
+    /// Most bytes of one batch.
+    pub batch_bytes: usize,
+    /// How long one gateway may take to acknowledge a batch, milliseconds.
+    pub deliver_timeout_ms: u64,
+    /// Conversations whose newest pushed seq is remembered, to drop repeats.
+    pub pushed_entries: u64,
+    /// Pause after a failure of the log or of presence, milliseconds.
+    pub backoff_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            batch_records: 500,
+            batch_bytes: 4 << 20,
+            deliver_timeout_ms: 2000,
+            pushed_entries: 100_000,
+            backoff_ms: 200,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The push service: takes stored messages to the connections of their receivers.
+//!
+//! A consumer of the stored log: who receives, where they are connected, one call per gateway and batch. It commits after the
+//! gateways have answered. Also forgets offline-push tokens at logout.
+//!
+//! - [`worker`]: the consumer. [`grpc`]: the `openim.push` service.
+
+mod config;
+mod grpc;
+mod worker;
+
+use magpie_proto::openim::push::push_msg_service_server::PushMsgServiceServer;
+use magpie_service::Deps;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use grpc::UNIMPLEMENTED;
+
+/// The service's gRPC routes.
+pub fn routes(deps: &Deps, _config: Config) -> Routes {
+    Routes::new(PushMsgServiceServer::new(grpc::Grpc(deps.clone())))
+}
+
+/// Starts the consumer; it ends with `deps.shutdown`.
+pub fn start(deps: &Deps, config: Config) {
+    deps.tasks
+        .spawn(worker::Worker::new(deps.clone(), config).run());
+}

@@ -1,0 +1,291 @@
+//! One batch: number, insert, resolve conflicts, renumber, until every record has its place.
+//!
+//! The records of one stem (chat, notifications and unstored alike) form a run that is applied and published in order; the
+//! first failure ends the run, the tail is read again and the rest is renumbered, so there is never a hole.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use magpie_log::{Position, Record};
+use magpie_proto::magpie::log::{Inbound, Stored};
+use magpie_store::{
+    Document, Documents as _, Outcome, RunItem, SharedStore, Value,
+    documents::Message,
+    store::{Result, StoreError},
+};
+use prost::Message as _;
+
+use crate::{effects, tails::Tails};
+
+/// One record under way.
+pub(crate) struct Item {
+    pub(crate) record: Inbound,
+    pub(crate) position: Position,
+}
+
+/// What a batch came to, in the order in which it is published; the stem is the key in the stored log.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) publish: Vec<(Bytes, Stored)>,
+    /// Records that can never be stored, with the reason.
+    pub(crate) parked: Vec<(Position, String)>,
+    pub(crate) resends: u64,
+    pub(crate) replays: u64,
+}
+
+fn stem(conversation: &str) -> &str {
+    conversation
+        .split_once('_')
+        .map_or(conversation, |(_, stem)| stem)
+}
+
+/// Decodes the records of a batch into runs, one per stem, in order.
+pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Vec<VecDeque<Item>> {
+    let mut index: HashMap<Bytes, usize> = HashMap::new();
+    let mut runs: Vec<VecDeque<Item>> = Vec::new();
+    for record in records {
+        match Inbound::decode(record.value) {
+            Ok(inbound) => {
+                let next = runs.len();
+                let at = *index.entry(record.key).or_insert(next);
+                if at == next {
+                    runs.push(VecDeque::new());
+                }
+                if let Some(run) = runs.get_mut(at) {
+                    run.push_back(Item {
+                        record: inbound,
+                        position: record.position,
+                    });
+                }
+            }
+            Err(e) => done.parked.push((record.position, e.to_string())),
+        }
+    }
+    runs
+}
+
+/// Stores the runs and says what to publish. Fails only when the store is away; then the whole batch is tried again.
+pub(crate) async fn apply(
+    store: &SharedStore,
+    tails: &Tails,
+    mut runs: Vec<VecDeque<Item>>,
+    done: &mut Done,
+) -> Result<()> {
+    while runs.iter().any(|run| !run.is_empty()) {
+        let mut numbered = Vec::with_capacity(runs.len());
+        for run in &mut runs {
+            numbered.push(number(store, tails, run, done).await?);
+        }
+        let rows: Vec<Vec<RunItem>> = numbered
+            .iter_mut()
+            .map(|n| n.iter_mut().filter_map(|i| i.row.take()).collect())
+            .collect();
+        let outcomes = if rows.iter().all(Vec::is_empty) {
+            vec![Vec::new(); rows.len()]
+        } else {
+            store.insert_runs(Message::SCHEMA, rows).await?
+        };
+        for ((run, numbered), outcomes) in runs.iter_mut().zip(numbered).zip(outcomes) {
+            settle(store, tails, run, numbered, outcomes, done).await?;
+        }
+    }
+    Ok(())
+}
+
+/// An item with the number it would get; `row` is there for stored ones.
+struct Numbered {
+    item: Item,
+    seq: i64,
+    body: Bytes,
+    row: Option<RunItem>,
+    is_stored: bool,
+}
+
+/// Takes items from the front of a run as far as they can be inserted in one go: a repeat of an id inside the run waits for
+/// the next round, in which it meets the stored row.
+async fn number(
+    store: &SharedStore,
+    tails: &Tails,
+    run: &mut VecDeque<Item>,
+    _done: &mut Done,
+) -> Result<Vec<Numbered>> {
+    let mut next: HashMap<String, i64> = HashMap::new();
+    let mut seen: HashSet<Bytes> = HashSet::new();
+    let mut numbered = Vec::with_capacity(run.len());
+    while let Some(front) = run.front() {
+        let record = &front.record;
+        if !record.stored {
+            let Some(item) = run.pop_front() else { break };
+            let body = item.record.msg.clone();
+            numbered.push(Numbered {
+                item,
+                seq: 0,
+                body,
+                row: None,
+                is_stored: false,
+            });
+            continue;
+        }
+        if !seen.insert(record.server_msg_id.clone()) {
+            break;
+        }
+        let last = match next.get(&record.conversation_id) {
+            Some(last) => *last,
+            None => tails.get(store, &record.conversation_id).await?,
+        };
+        let seq = last + 1;
+        next.insert(record.conversation_id.clone(), seq);
+        let Some(item) = run.pop_front() else { break };
+        let body = with_seq(&item.record.msg, seq);
+        let row = RunItem {
+            row: row(&item, seq, body.clone()),
+            then: effects::follow_ups(&item.record, seq),
+        };
+        numbered.push(Numbered {
+            item,
+            seq,
+            body,
+            row: Some(row),
+            is_stored: true,
+        });
+    }
+    Ok(numbered)
+}
+
+/// The encoded message with its seq: the field appended, as the last occurrence wins.
+fn with_seq(msg: &Bytes, seq: i64) -> Bytes {
+    const SEQ_FIELD: u32 = 14;
+    let mut body = BytesMut::with_capacity(msg.len() + 11);
+    body.put_slice(msg);
+    prost::encoding::int64::encode(SEQ_FIELD, &seq, &mut body);
+    body.freeze()
+}
+
+fn row(item: &Item, seq: i64, body: Bytes) -> magpie_store::Row {
+    Message {
+        stem: stem(&item.record.conversation_id).to_owned(),
+        server_msg_id: item.record.server_msg_id.clone(),
+        conversation_id: item.record.conversation_id.clone(),
+        seq,
+        sender_id: item.record.sender_id.clone(),
+        state: 0,
+        body,
+        revocation: Bytes::new(),
+        send_time: item.record.send_time,
+        log_incarnation: item.position.incarnation.cast_signed(),
+        log_partition: item.position.partition,
+        log_offset: item.position.offset.cast_signed(),
+    }
+    .into_row()
+}
+
+async fn settle(
+    store: &SharedStore,
+    tails: &Tails,
+    run: &mut VecDeque<Item>,
+    numbered: Vec<Numbered>,
+    outcomes: Vec<Outcome>,
+    done: &mut Done,
+) -> Result<()> {
+    let mut outcomes = outcomes.into_iter();
+    let mut back: Vec<Item> = Vec::new();
+    for n in numbered {
+        if !back.is_empty() {
+            back.push(n.item);
+            continue;
+        }
+        if !n.is_stored {
+            publish(done, &n.item, 0, n.body, false);
+            continue;
+        }
+        let conversation = n.item.record.conversation_id.clone();
+        match outcomes.next().unwrap_or(Outcome::Skipped) {
+            Outcome::Inserted => {
+                tails.set(&conversation, n.seq);
+                if n.seq == 1 {
+                    effects::record_versions(store, &n.item.record).await?;
+                }
+                publish(done, &n.item, n.seq, n.body, false);
+            }
+            // The row with this id settles it; the items after it are renumbered.
+            Outcome::Conflict("key") => {
+                repeated(store, &n.item, done).await?;
+                tails.forget(&conversation);
+            }
+            // Somebody else numbered on: read the tail again.
+            Outcome::Conflict(_) | Outcome::Skipped => {
+                tails.forget(&conversation);
+                back.push(n.item);
+            }
+            Outcome::Refused(reason) => {
+                done.parked.push((n.item.position, reason));
+                tails.forget(&conversation);
+            }
+        }
+    }
+    for item in back.into_iter().rev() {
+        run.push_front(item);
+    }
+    Ok(())
+}
+
+/// A message that is stored already: at the same log position it is a replay, which passes through every later effect again; at
+/// another one it is a resend, answered to the connection that asked.
+async fn repeated(store: &SharedStore, item: &Item, done: &mut Done) -> Result<()> {
+    let key = vec![
+        Value::from(stem(&item.record.conversation_id)),
+        Value::Blob(item.record.server_msg_id.clone()),
+    ];
+    let found: Option<Message> = store.find(key).await?;
+    let found =
+        found.ok_or_else(|| StoreError::Unavailable("a conflicting message is gone".to_owned()))?;
+    let replay = found.log_incarnation == item.position.incarnation.cast_signed()
+        && found.log_partition == item.position.partition
+        && found.log_offset == item.position.offset.cast_signed();
+    if !replay {
+        done.resends += 1;
+        if !item.record.connection_id.is_empty() && found.state == 0 {
+            publish(done, item, found.seq, found.body, true);
+        }
+        return Ok(());
+    }
+    done.replays += 1;
+    store
+        .apply(effects::follow_ups(&item.record, found.seq))
+        .await?;
+    if found.seq == 1 {
+        effects::record_versions(store, &item.record).await?;
+    }
+    if found.state == 0 {
+        publish(done, item, found.seq, found.body, false);
+    }
+    Ok(())
+}
+
+fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
+    let record = &item.record;
+    let stored = Stored {
+        conversation_id: record.conversation_id.clone(),
+        seq,
+        msg,
+        operation_id: record.operation_id.clone(),
+        connection_id: record.connection_id.clone(),
+        sender_id: record.sender_id.clone(),
+        receiver_ids: if resend {
+            vec![record.sender_id.clone()]
+        } else {
+            record.receiver_ids.clone()
+        },
+        group_id: record.group_id.clone(),
+        resend,
+        content_type: record.content_type,
+        offline_push: record.offline_push,
+        traceparent: record.traceparent.clone(),
+        member_version: 0,
+        session_type: record.session_type,
+    };
+    done.publish.push((
+        Bytes::copy_from_slice(stem(&record.conversation_id).as_bytes()),
+        stored,
+    ));
+}

@@ -1,0 +1,31 @@
+//! Settings of the transfer service.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the transfer service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most records of one batch.
+    pub batch_records: usize,
+    /// Most bytes of one batch.
+    pub batch_bytes: usize,
+    /// Conversations whose last seq is kept in memory.
+    pub tail_entries: u64,
+    /// Age at which typing and messages with history=false are dropped, milliseconds.
+    pub drop_after_ms: i64,
+    /// Longest pause between two tries while the store or the log is away, milliseconds.
+    pub max_backoff_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            batch_records: 500,
+            batch_bytes: 4 << 20,
+            tail_entries: 100_000,
+            drop_after_ms: 10_000,
+            max_backoff_ms: 2000,
+        }
+    }
+}

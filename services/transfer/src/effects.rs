@@ -1,0 +1,120 @@
+//! What follows the insert of a message: the head, the sender's read position, and, with the first message of a chat, the
+//! participants' conversation records with their version entries. All of it may be repeated without harm.
+
+use bytes::Bytes;
+use magpie_proto::magpie::log::Inbound;
+use magpie_store::{
+    Document, Follow, SharedStore,
+    documents::{Conversation, Head, UserSeq},
+    store::Result,
+    versions::{self, List, State},
+};
+use magpie_types::SessionType;
+
+/// `max_seq` and `max_seq_time` in [`Head`].
+const HEAD_RAISED: &[usize] = &[1, 2];
+/// `read_seq` in [`UserSeq`].
+const READ_RAISED: &[usize] = &[2];
+
+/// The writes of one message that was given `seq`.
+pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
+    let mut writes = Vec::with_capacity(4);
+    if seq == 1 {
+        writes.extend(records(record).into_iter().map(|c| Follow::InsertIfAbsent {
+            schema: Conversation::SCHEMA,
+            row: c.into_row(),
+        }));
+    }
+    let head = Head {
+        conversation_id: record.conversation_id.clone(),
+        max_seq: seq,
+        max_seq_time: record.send_time,
+        min_seq: 0,
+        member_version: 0,
+    };
+    writes.push(Follow::Max {
+        schema: Head::SCHEMA,
+        row: head.into_row(),
+        fields: HEAD_RAISED,
+    });
+    if record.sender_reads {
+        let read = UserSeq {
+            user_id: record.sender_id.clone(),
+            conversation_id: record.conversation_id.clone(),
+            read_seq: seq,
+            min_seq: 0,
+            max_seq: 0,
+            member_version: 0,
+        };
+        writes.push(Follow::Max {
+            schema: UserSeq::SCHEMA,
+            row: read.into_row(),
+            fields: READ_RAISED,
+        });
+    }
+    writes
+}
+
+/// Who gets a conversation record with the first message: both users of a chat, the receiver of a notification chat.
+fn owners(record: &Inbound) -> Vec<(String, String)> {
+    let (prefix, _) = record.conversation_id.split_once('_').unwrap_or_default();
+    let sender = record.sender_id.as_str();
+    let Some(receiver) = receiver(record) else {
+        return Vec::new();
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    match prefix {
+        "si" if sender == receiver => vec![pair(sender, sender)],
+        "si" => vec![pair(sender, receiver), pair(receiver, sender)],
+        "sn" => vec![pair(receiver, sender)],
+        _ => Vec::new(),
+    }
+}
+
+/// msg names the receiver first.
+fn receiver(record: &Inbound) -> Option<&str> {
+    record.receiver_ids.first().map(String::as_str)
+}
+
+fn records(record: &Inbound) -> Vec<Conversation> {
+    let kind = SessionType::from_number(record.session_type).map_or(0, SessionType::number);
+    owners(record)
+        .into_iter()
+        .map(|(owner_id, user_id)| Conversation {
+            owner_id,
+            conversation_id: record.conversation_id.clone(),
+            conversation_type: kind,
+            user_id,
+            group_id: String::new(),
+            recv_msg_opt: 0,
+            is_pinned: false,
+            attached_info: String::new(),
+            is_private_chat: false,
+            group_at_type: 0,
+            ex: String::new(),
+            burn_duration: 0,
+            min_seq: 0,
+            max_seq: 0,
+            msg_destruct_time: 0,
+            latest_msg_destruct_time: 0,
+            is_msg_destruct: false,
+            create_time: record.send_time,
+            pending: Bytes::new(),
+            rev: 0,
+        })
+        .collect()
+}
+
+/// Enters a new conversation into its owners' version lists.
+pub(crate) async fn record_versions(store: &SharedStore, record: &Inbound) -> Result<()> {
+    for (owner, _) in owners(record) {
+        versions::record(
+            &**store,
+            &owner,
+            List::Conversations,
+            &[(&record.conversation_id, State::Insert)],
+        )
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The last seq of each conversation, as far as this process knows: a bounded cache over the message collection.
+
+use magpie_store::{Documents as _, Page, SharedStore, documents::Message, key, store::Result};
+use moka::sync::Cache;
+
+/// See the module.
+pub(crate) struct Tails(Cache<String, i64>);
+
+impl Tails {
+    pub(crate) fn new(entries: u64) -> Self {
+        Self(Cache::builder().max_capacity(entries).build())
+    }
+
+    /// The last stored seq of the conversation, 0 if there is none.
+    pub(crate) async fn get(&self, store: &SharedStore, conversation: &str) -> Result<i64> {
+        if let Some(seq) = self.0.get(conversation) {
+            return Ok(seq);
+        }
+        let page = Page::of("by_seq", key![conversation], 1).descending();
+        let last: Vec<Message> = store.list(page).await?;
+        let seq = last.first().map_or(0, |m| m.seq);
+        self.set(conversation, seq);
+        Ok(seq)
+    }
+
+    pub(crate) fn set(&self, conversation: &str, seq: i64) {
+        self.0.insert(conversation.to_owned(), seq);
+    }
+
+    /// Forgets what may be stale: the next look reads the store.
+    pub(crate) fn forget(&self, conversation: &str) {
+        self.0.invalidate(conversation);
+    }
+}

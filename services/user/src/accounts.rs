@@ -1,0 +1,154 @@
+//! System accounts: users of the application itself that send notices and never log in.
+
+use magpie_proto::openim::{
+    sdkws::UserInfo,
+    user::{
+        AddNotificationAccountReq, AddNotificationAccountResp, NotificationAccountInfo,
+        SearchNotificationAccountReq, SearchNotificationAccountResp,
+        UpdateNotificationAccountInfoReq,
+    },
+};
+use magpie_store::{Documents as _, Outcome, documents::User};
+use magpie_types::{Error, Result, time::now_ms};
+
+use crate::users::{Users, check_new_id, document};
+
+/// Lowest level of a system account.
+pub(crate) const SYSTEM_LEVEL: i32 = 3;
+
+/// How often a free id is looked for, and how often a change is tried.
+const ATTEMPTS: usize = 8;
+
+impl Users {
+    /// Makes a system account. An empty id is replaced by ten random digits; 1001 if the given one is in use.
+    pub(crate) async fn add_account(
+        &self,
+        request: AddNotificationAccountReq,
+    ) -> Result<AddNotificationAccountResp> {
+        let AddNotificationAccountReq {
+            user_id,
+            nick_name,
+            face_url,
+            app_manger_level,
+        } = request;
+        let wanted = !user_id.is_empty();
+        if wanted {
+            check_new_id(&user_id)?;
+        }
+        for _ in 0..ATTEMPTS {
+            let user_id = if wanted { user_id.clone() } else { random_id() };
+            let info = UserInfo {
+                user_id: user_id.clone(),
+                nickname: nick_name.clone(),
+                face_url: face_url.clone(),
+                app_manger_level,
+                ..Default::default()
+            };
+            match self.store.add(document(info, now_ms())).await? {
+                Outcome::Inserted => {
+                    return Ok(AddNotificationAccountResp {
+                        user_id,
+                        face_url,
+                        nick_name,
+                        app_manger_level,
+                    });
+                }
+                Outcome::Refused(reason) => return Err(Error::internal(reason)),
+                _ if wanted => return Err(Error::args("userID is used already")),
+                _ => {}
+            }
+        }
+        Err(Error::internal("no free id for a system account"))
+    }
+
+    /// Changes what is given of name and avatar; 1001 if there is no such account.
+    pub(crate) async fn update_account(
+        &self,
+        request: &UpdateNotificationAccountInfoReq,
+    ) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let user = self
+                .find(&request.user_id)
+                .await?
+                .filter(|u| u.app_manger_level >= SYSTEM_LEVEL);
+            let mut user = user.ok_or_else(|| Error::args("there is no such account"))?;
+            if !request.nick_name.is_empty() {
+                user.nickname.clone_from(&request.nick_name);
+            }
+            if !request.face_url.is_empty() {
+                user.face_url.clone_from(&request.face_url);
+            }
+            let rev = user.rev;
+            if self
+                .store
+                .replace(
+                    User {
+                        rev: rev + 1,
+                        ..user
+                    },
+                    rev,
+                )
+                .await?
+            {
+                return Ok(());
+            }
+        }
+        Err(Error::internal("the account kept changing"))
+    }
+
+    /// A page of system accounts: the one whose id is the keyword, else those whose nickname is.
+    pub(crate) async fn search_accounts(
+        &self,
+        request: SearchNotificationAccountReq,
+    ) -> Result<SearchNotificationAccountResp> {
+        let SearchNotificationAccountReq {
+            keyword,
+            app_manager_level,
+            pagination,
+        } = request;
+        let fits = |u: &User| {
+            let level = app_manager_level.is_none_or(|level| u.app_manger_level == level);
+            level && u.app_manger_level >= SYSTEM_LEVEL && !self.is_admin(&u.user_id)
+        };
+        let by_id = if keyword.is_empty() {
+            None
+        } else {
+            self.find(&keyword).await?.filter(fits)
+        };
+        let (total, accounts) = self
+            .page(pagination, |u| {
+                fits(u)
+                    && match &by_id {
+                        Some(found) => u.user_id == found.user_id,
+                        None => keyword.is_empty() || u.nickname == keyword,
+                    }
+            })
+            .await?;
+        let notification_accounts = accounts.into_iter().map(account).collect();
+        Ok(SearchNotificationAccountResp {
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            notification_accounts,
+        })
+    }
+}
+
+/// How an account is shown.
+pub(crate) fn account(user: User) -> NotificationAccountInfo {
+    let User {
+        user_id,
+        nickname,
+        face_url,
+        app_manger_level,
+        ..
+    } = user;
+    NotificationAccountInfo {
+        user_id,
+        face_url,
+        nick_name: nickname,
+        app_manger_level,
+    }
+}
+
+fn random_id() -> String {
+    rand::random_range(1_000_000_000u64..10_000_000_000).to_string()
+}

@@ -1,0 +1,28 @@
+//! Settings of the user service.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the user service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Nicknames of the administrators, in the order of their ids; one without a nickname is called by his id.
+    pub admin_nicknames: Vec<String>,
+    /// Most entries of one page of a list; a request for more gets this many.
+    pub max_page: usize,
+    /// Most users that one call may name or register.
+    pub max_users: usize,
+    /// How long a gateway may take to say who is connected to it, in milliseconds.
+    pub gateway_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            admin_nicknames: vec!["superAdmin".to_owned()],
+            max_page: 10_000,
+            max_users: 10_000,
+            gateway_timeout_ms: 2_000,
+        }
+    }
+}

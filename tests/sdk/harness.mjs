@@ -1,0 +1,172 @@
+// Starts a server of its own for each test file and logs unmodified @openim/client-sdk clients in.
+//
+// The SDK has no options for Node: it wants a global WebSocket, which this harness supplies from the `ws` package.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import WebSocket from 'ws';
+
+globalThis.WebSocket = class extends WebSocket {
+  constructor(...args) {
+    super(...args);
+    this.binaryType = 'blob'; // as in a browser
+  }
+};
+const here = dirname(fileURLToPath(import.meta.url));
+const sdkFile = join(here, 'node_modules/@openim/client-sdk/lib/index.modern.mjs');
+export const { getSDK, CbEvents } = await import(pathToFileURL(sdkFile));
+
+const SECRET = 'a secret of the tests only, long enough';
+const BOUND_MS = 20_000;
+
+/** Fails with `what` when `promise` has not settled within the bound. */
+export function within(promise, what, ms = BOUND_MS) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`timed out waiting for ${what}`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * The SDK goes on with pending work after a logout, without an address, and lets the rejection escape (a defect of 0.0.14). Only
+ * exactly that is set aside; every other escaped rejection still fails the file. Call it inside a hook or test.
+ */
+export function tolerateWorkAfterLogout() {
+  const others = process.listeners('unhandledRejection');
+  process.removeAllListeners('unhandledRejection');
+  process.on('unhandledRejection', (error, promise) => {
+    if (String(error?.message).startsWith('Failed to parse URL from undefined/')) return;
+    for (const listener of others) listener(error, promise);
+  });
+}
+
+export class Server {
+  static async start() {
+    const server = new Server();
+    server.dir = mkdtempSync(join(tmpdir(), 'magpie-sdk-'));
+    await server.up();
+    return server;
+  }
+
+  async up(ports = { ws: 0, api: 0 }) {
+    const binary = process.env.MAGPIE_BIN ?? join(here, '../../target/debug/magpie');
+    if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
+    const listen = [`--ws-listen`, `127.0.0.1:${ports.ws}`, '--api-listen', `127.0.0.1:${ports.api}`];
+    const rest = ['--ops-listen', '127.0.0.1:0', '--grpc-listen', '127.0.0.1:0', '--json', '--data-dir', this.dir];
+    this.process = spawn(binary, ['up', ...listen, ...rest], {
+      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = createInterface({ input: this.process.stdout });
+    const ended = once(this.process, 'exit').then(([code]) => {
+      throw new Error(`the server ended with ${code} before it was ready`);
+    });
+    ended.catch(() => {});
+    const [line] = await within(Promise.race([once(lines, 'line'), ended]), 'the ready line');
+    this.ready = JSON.parse(line);
+    this.adminToken = (await this.post('/auth/get_admin_token', { secret: SECRET, userID: 'imAdmin' })).token;
+  }
+
+  async post(path, body, token = this.adminToken) {
+    const headers = { operationID: `op-${Math.random()}`, ...(token ? { token } : {}) };
+    const response = await fetch(this.ready.api + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    const { errCode, errMsg, errDlt, data } = await response.json();
+    if (errCode !== 0) throw new Error(`${path}: ${errCode} ${errMsg} ${errDlt}`);
+    return data;
+  }
+
+  register(...users) {
+    return this.post('/user/user_register', {
+      users: users.map((userID) => ({ userID, nickname: `name of ${userID}`, faceURL: '' })),
+    });
+  }
+
+  async login(userID, platformID = 5) {
+    const { token } = await this.post('/auth/get_user_token', { userID, platformID });
+    const client = new Client(userID);
+    const synced = client.next(CbEvents.OnSyncServerFinish);
+    await client.sdk.login({
+      userID, token, platformID, wsAddr: this.ready.ws, apiAddr: this.ready.api, logLevel: 5,
+    });
+    await synced;
+    return client;
+  }
+
+  async stop() {
+    if (this.process.exitCode === null) {
+      const gone = once(this.process, 'exit');
+      this.process.kill('SIGTERM');
+      await within(gone, 'the server to drain');
+    }
+    return this.process.exitCode;
+  }
+
+  async remove() {
+    await this.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** One SDK instance with a record of every event it raised. */
+export class Client {
+  constructor(userID) {
+    this.userID = userID;
+    this.sdk = getSDK();
+    this.events = [];
+    this.waiting = [];
+    for (const event of Object.values(CbEvents)) {
+      this.sdk.on(event, ({ data }) => {
+        this.events.push({ event, data });
+        this.waiting = this.waiting.filter((w) => !w(event, data));
+      });
+    }
+  }
+
+  /** The next event of this kind for which `test` holds; call it before what causes the event. */
+  next(event, test = () => true) {
+    const found = new Promise((resolve) => {
+      this.waiting.push((name, data) => {
+        if (name !== event || !test(data)) return false;
+        resolve(data);
+        return true;
+      });
+    });
+    return within(found, `${event} at ${this.userID}`);
+  }
+
+  /** The next new message with this clientMsgID, however the SDK batches them. */
+  nextMessage(test = () => true) {
+    const found = new Promise((resolve) => {
+      this.waiting.push((name, data) => {
+        const list = name === CbEvents.OnRecvNewMessages ? data : name === CbEvents.OnRecvNewMessage ? [data] : [];
+        const hit = (Array.isArray(list) ? list : [list]).find((m) => m && test(m));
+        if (!hit) return false;
+        resolve(hit);
+        return true;
+      });
+    });
+    return within(found, `a new message at ${this.userID}`);
+  }
+
+  /** All new messages received so far, in order. */
+  received() {
+    return this.events
+      .filter((e) => e.event === CbEvents.OnRecvNewMessages || e.event === CbEvents.OnRecvNewMessage)
+      .flatMap((e) => e.data);
+  }
+
+  async send(recvID, message) {
+    const { data } = await this.sdk.sendMessageNotOss({ recvID, groupID: '', message });
+    return data;
+  }
+
+  async text(recvID, text) {
+    const { data } = await this.sdk.createTextMessage(text);
+    return this.send(recvID, data);
+  }
+}

@@ -1,0 +1,4 @@
+//! End-to-end tests against a real `magpie up`.
+
+#[cfg(test)]
+mod replay;

@@ -1,0 +1,97 @@
+//! Plays every recorded case against a fresh server, one test per case.
+
+use std::collections::BTreeSet;
+
+use magpie_tests::golden::{Case, LiveTarget, Override, Overrides, case_names, folder, play};
+use magpie_tests::{Options, Server};
+use tokio::sync::Semaphore;
+
+/// How many servers run at a time.
+static SERVERS: Semaphore = Semaphore::const_new(4);
+
+async fn replay(name: &str) {
+    let _permit = SERVERS.acquire().await.unwrap();
+    let case = Case::read(&folder(), name).unwrap();
+    let overrides = Overrides::of_case(&Override::read_all(&folder()).unwrap(), name);
+    let mut target = LiveTarget::new(Server::start_with(Options::default()).await.unwrap());
+    let report = play(&case, overrides, &mut target).await.unwrap();
+    let (slowest, took) = report.slowest;
+    println!(
+        "{name}: {} lines, {} overrides, slowest step {slowest} took {took:?}",
+        report.lines, report.overrides
+    );
+    assert!(
+        report.differences.is_empty(),
+        "{} differences\n{}",
+        report.differences.len(),
+        report.differences.join("\n")
+    );
+}
+
+/// Recorded cases whose replay still differs; each one moves up into `cases!` when it is equal.
+const DIFFERING: &[&str] = &[
+    "auth-admin-token",
+    "auth-parse-token",
+    "msg-content-types",
+    "msg-resend-and-self",
+    "msg-forced-options",
+    "msg-text-1to1",
+    "ws-background-and-logout",
+    "ws-online-status",
+];
+
+macro_rules! cases {
+    ($($test:ident = $name:literal),* $(,)?) => {
+        const CASES: &[&str] = &[$($name),*];
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                replay($name).await;
+            }
+        )*
+    };
+}
+
+cases! {
+    auth_force_logout = "auth-force-logout",
+    auth_multi_login = "auth-multi-login",
+    auth_multi_login_tokens = "auth-multi-login-tokens",
+    auth_odd_platforms = "auth-odd-platforms",
+    auth_user_token = "auth-user-token",
+    ws_admin_connection = "ws-admin-connection",
+    ws_envelope = "ws-envelope",
+    ws_gob = "ws-gob",
+    ws_gzip_js = "ws-gzip-js",
+    ws_handshake_variants = "ws-handshake-variants",
+    ws_heartbeat = "ws-heartbeat",
+    ws_idle_30s = "ws-idle-30s",
+}
+
+#[test]
+fn every_recorded_case_has_its_test() {
+    let mut known: Vec<_> = CASES.iter().chain(DIFFERING).copied().collect();
+    known.sort_unstable();
+    assert_eq!(case_names().unwrap(), known);
+}
+
+#[test]
+fn overrides_are_listed_with_reasons_and_belong_to_a_case() {
+    let all = Override::read_all(&folder()).unwrap();
+    let unknown: Vec<_> = all
+        .iter()
+        .filter(|entry| {
+            !CASES
+                .iter()
+                .chain(DIFFERING)
+                .any(|case| *case == entry.case)
+        })
+        .map(Override::place)
+        .collect();
+    assert_eq!(unknown, [""; 0]);
+    let items: BTreeSet<_> = all.iter().map(|entry| entry.reason.as_str()).collect();
+    println!(
+        "{} overrides in {} cases for {items:?}",
+        all.len(),
+        CASES.len()
+    );
+}
