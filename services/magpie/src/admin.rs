@@ -7,9 +7,11 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
 
+use magpie_service::config::Secret;
+
 use self::http::Client;
 use crate::{
-    cli::{Admin, AdminCommand, Settings},
+    cli::{Admin, AdminCommand, Server, Settings},
     config, data,
     output::{Failure, say},
 };
@@ -30,35 +32,57 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         runtime.block_on(stats(ops))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = &args.server;
-    let settings = Settings {
-        config: server.config.clone(),
-        data_dir: server.data_dir.clone(),
-        secret_file: server.secret_file.clone(),
-    };
-    let config = config::load(&settings, None)?.config;
-    let secret = data::secret(&config)?;
-    let admin = config
-        .shared
-        .admin_user_ids
-        .first()
-        .cloned()
-        .unwrap_or_default();
+    let access = Access::of(&args.server)?;
     runtime.block_on(async {
+        let api = access.log_in().await?;
+        command(&args.command, &api, &access.admin).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What it takes to be a server's administrator.
+pub(crate) struct Access {
+    api: String,
+    secret: Secret,
+    admin: String,
+}
+
+impl Access {
+    /// Reads the secret from where the server has it.
+    pub(crate) fn of(server: &Server) -> Result<Self, Failure> {
+        let settings = Settings {
+            config: server.config.clone(),
+            data_dir: server.data_dir.clone(),
+            secret_file: server.secret_file.clone(),
+        };
+        let config = config::load(&settings, None)?.config;
+        Ok(Self {
+            api: server.api.clone(),
+            secret: data::secret(&config)?,
+            admin: config
+                .shared
+                .admin_user_ids
+                .first()
+                .cloned()
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Gets a token.
+    pub(crate) async fn log_in(&self) -> anyhow::Result<Api> {
         let mut api = Api {
-            client: Client::new(&server.api)?,
+            client: Client::new(&self.api)?,
             token: None,
         };
         let token = api
             .post(
                 "/auth/get_admin_token",
-                json!({ "secret": secret.expose(), "userID": admin }),
+                json!({ "secret": self.secret.expose(), "userID": self.admin }),
             )
             .await?;
         api.token = Some(text(&token, "token")?);
-        command(&args.command, &api, &admin).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+        Ok(api)
+    }
 }
 
 async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Result<()> {
@@ -124,13 +148,14 @@ async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Resu
 }
 
 /// The REST API with the envelope of its answers.
-struct Api {
+pub(crate) struct Api {
     client: Client,
     token: Option<String>,
 }
 
 impl Api {
-    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+    /// Calls a route; the `data` of its answer.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
         let operation = format!("admin-{:016x}", rand::random::<u64>());
         let mut headers = vec![
             ("operationID", operation.as_str()),
@@ -177,20 +202,22 @@ fn text(answer: &Value, field: &str) -> anyhow::Result<String> {
 }
 
 async fn stats(ops: &str) -> anyhow::Result<()> {
-    let client = Client::new(ops)?;
-    let get = async |path: &str| -> anyhow::Result<String> {
-        let (_, body) = tokio::time::timeout(TIMEOUT, client.call("GET", path, &[], String::new()))
-            .await
-            .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
-        Ok(String::from_utf8_lossy(&body).into_owned())
-    };
-    say(&format!("build  {}", get("/buildinfo").await?));
-    say(&format!("state  {}", get("/readyz").await?));
-    let metrics = get("/metrics").await?;
+    say(&format!("build  {}", get(ops, "/buildinfo").await?));
+    say(&format!("state  {}", get(ops, "/readyz").await?));
+    let metrics = get(ops, "/metrics").await?;
     let shown =
         |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.contains("_bucket{");
     for line in metrics.lines().filter(shown) {
         say(line);
     }
     Ok(())
+}
+
+/// A page of the operators' port.
+pub(crate) async fn get(ops: &str, path: &str) -> anyhow::Result<String> {
+    let client = Client::new(ops)?;
+    let (_, body) = tokio::time::timeout(TIMEOUT, client.call("GET", path, &[], String::new()))
+        .await
+        .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }

@@ -21,6 +21,9 @@ pub(crate) enum Command {
     Config(Config),
     /// Talk to a running server as its administrator.
     Admin(Admin),
+    /// Measure a server: load a running one, or run the whole suite of docs/benchmarks.md.
+    #[cfg(feature = "bench")]
+    Bench(Bench),
     /// Run one service: gateway, api, auth, user, friend, group, conversation, msg, transfer, push, third, rtc-signaling, cron.
     #[command(external_subcommand)]
     Service(Vec<OsString>),
@@ -170,4 +173,89 @@ pub(crate) enum AdminCommand {
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10003")]
         ops: String,
     },
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Send one-to-one messages at a fixed rate and check every frame; prints one line of JSON.
+    Chat(BenchChat),
+    /// Hold idle connections; prints one line of JSON.
+    Idle(BenchIdle),
+    /// Start servers, run all figures, print a table. `scripts/bench` builds and pins what it needs.
+    Suite(BenchSuite),
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct BenchChat {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// WebSocket address of the server.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:10001")]
+    pub(crate) ws: String,
+    /// Messages per second, over all pairs.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) rate: u32,
+    /// Length of the run.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u32,
+    /// Pairs of users; one of each writes.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) pairs: usize,
+    /// Bytes of a message's content.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) bytes: usize,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct BenchIdle {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// WebSocket address of the server.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:10001")]
+    pub(crate) ws: String,
+    /// Connections, one user each.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: usize,
+    /// How long they stay.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct BenchSuite {
+    /// Core that the servers run on; start this program on another one.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) server_core: usize,
+    /// Only these: chat, start, idle, large.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Connections of the idle figures.
+    #[arg(long, default_value_t = 15_000)]
+    pub(crate) connections: usize,
+    /// Messages of the large store.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) messages: usize,
+    /// Rate at which the large store is filled, messages per second.
+    #[arg(long, default_value_t = 4000)]
+    pub(crate) fill_rate: u32,
+    /// Folder for the servers' data; it decides which disk is measured.
+    #[arg(long, default_value = "target/bench", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Where the result goes as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Page whose tables are replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }

@@ -3,6 +3,8 @@
 //! Only this crate names engines. Exit codes: 0 done, 1 it failed while working, 2 the command line or configuration is wrong.
 
 mod admin;
+#[cfg(feature = "bench")]
+mod bench;
 mod cli;
 mod config;
 mod data;
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         )),
         Command::Config(args) => config::command(&args),
         Command::Admin(args) => admin::run(&args),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::run(&args),
         Command::Service(name) => Err(Failure::Usage(format!(
             "`magpie {}` needs the cluster engines (etcd, Kafka, MongoDB, Redis), which are not part of this build; `magpie up` runs all services in one process",
             name.first()

@@ -7,184 +7,319 @@ use std::{
 };
 
 use anyhow::anyhow;
-use futures::{SinkExt as _, StreamExt as _, stream::SplitSink};
+use bytes::Bytes;
+use futures::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use magpie_envelope::reqs;
 use magpie_proto::openim::sdkws::{MsgData, PushMessages};
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde::Serialize;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{self, Socket};
-use crate::{admin::Api, cli::BenchChat};
+use crate::admin::Api;
 
 /// How long after the last send the generator waits for what is missing.
 const TAIL: Duration = Duration::from_secs(10);
+/// Between two looks whether anything is missing.
+const LOOK: Duration = Duration::from_millis(20);
+/// Before the first message of a run.
+const LEAD: Duration = Duration::from_millis(200);
+/// Sends after which the readers of the generator get a turn even if the pacing is behind.
+const TURN: usize = 32;
+/// Bytes of the JSON around a text.
+const FRAME: usize = r#"{"content":""}"#.len();
 
-/// What became of each message, in microseconds from its intended time; `None` is not yet.
-#[derive(Default)]
-struct Record {
-    acknowledged: Vec<Option<u32>>,
-    delivered: Vec<Option<u32>>,
-    last_seq: Vec<i64>,
-    doubled: u64,
-    out_of_order: u64,
-    refused: u64,
-    invalid: u64,
+/// Connections of pairs of users who write to each other in one direction.
+pub(super) struct Load {
+    senders: Vec<SplitSink<Socket, Message>>,
+    _receivers: Vec<SplitSink<Socket, Message>>,
+    readers: Vec<JoinHandle<()>>,
+    run: Rc<RefCell<Run>>,
+    /// Random part of all client message ids of this load.
+    tag: String,
+    /// Messages sent in earlier runs.
+    before: usize,
 }
 
+/// What became of each message, in microseconds from its intended time; `None` is not yet.
 struct Run {
     start: Instant,
     gap: Duration,
-    record: RefCell<Record>,
+    first: usize,
+    acknowledged: Vec<Option<u32>>,
+    delivered: Vec<Option<u32>>,
+    missing: usize,
+    last_seq: Vec<i64>,
+    outcome: Outcome,
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Outcome {
+    pub(super) rate: u32,
+    pub(super) seconds: u32,
+    pub(super) pairs: usize,
+    pub(super) bytes: usize,
+    pub(super) sent: usize,
+    pub(super) acknowledged: usize,
+    pub(super) received: usize,
+    pub(super) doubled: u64,
+    pub(super) out_of_order: u64,
+    pub(super) refused: u64,
+    /// Frames that could not be decoded or belong to no message of the run.
+    pub(super) invalid: u64,
+    /// How late the generator itself sent, at the 99th percentile.
+    pub(super) late_p99_ms: f64,
+    pub(super) ack_p50_ms: f64,
+    pub(super) ack_p99_ms: f64,
+    pub(super) delivery_p50_ms: f64,
+    pub(super) delivery_p99_ms: f64,
+    pub(super) delivery_max_ms: f64,
+}
+
+impl Outcome {
+    /// Every message acknowledged and received once, in order, and nothing else.
+    pub(super) fn is_clean(&self) -> bool {
+        let wrong = self.doubled + self.out_of_order + self.refused + self.invalid;
+        wrong == 0 && self.acknowledged == self.sent && self.received == self.sent
+    }
+}
+
+impl Load {
+    pub(super) async fn connect(api: &Api, ws: &str, pairs: usize) -> anyhow::Result<Self> {
+        let pairs = pairs.max(1);
+        let users: Vec<String> = (0..pairs * 2).map(user).collect();
+        let tokens = client::tokens(api, &users).await?;
+        let run = Rc::new(RefCell::new(Run::idle(pairs)));
+        let (mut senders, mut receivers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, (user, token)) in users.iter().zip(&tokens).enumerate() {
+            let (sink, stream) = client::connect(ws, user, token).await?.split();
+            let receives = i % 2 == 1;
+            if receives {
+                receivers.push(sink);
+            } else {
+                senders.push(sink);
+            }
+            let reader = read(Rc::clone(&run), stream, i / 2, receives);
+            readers.push(tokio::task::spawn_local(reader));
+        }
+        Ok(Self {
+            senders,
+            _receivers: receivers,
+            readers,
+            run,
+            tag: format!("{:08x}", rand::random::<u32>()),
+            before: 0,
+        })
+    }
+
+    /// Sends `rate` messages a second and waits for what they cause.
+    pub(super) async fn run(
+        &mut self,
+        rate: u32,
+        seconds: u32,
+        bytes: usize,
+    ) -> anyhow::Result<Outcome> {
+        let count = usize::try_from(u64::from(rate) * u64::from(seconds))?;
+        let pairs = self.senders.len();
+        let gap = Duration::from_secs(1) / rate.max(1);
+        let start = Instant::now() + LEAD;
+        self.run.borrow_mut().begin(start, gap, self.before, count);
+        let text = format!(
+            "{{\"content\":\"{}\"}}",
+            "x".repeat(bytes.saturating_sub(FRAME))
+        );
+        let mut late = Vec::with_capacity(count);
+        for index in 0..count {
+            let due = start + gap * u32::try_from(index)?;
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            } else if index % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            late.push(Some(micros(due)));
+            let (pair, number) = (index % pairs, self.before + index);
+            let sender = self
+                .senders
+                .get_mut(pair)
+                .ok_or_else(|| anyhow!("no sender"))?;
+            sender.send(message(pair, number, &self.tag, &text)).await?;
+        }
+        self.before += count;
+        let end = Instant::now() + TAIL;
+        while self.run.borrow().missing > 0 && Instant::now() < end {
+            tokio::time::sleep(LOOK).await;
+        }
+        let outcome = Outcome {
+            rate,
+            seconds,
+            pairs,
+            bytes,
+            sent: count,
+            late_p99_ms: percentile(&late, 99),
+            ..Outcome::default()
+        };
+        Ok(self.run.borrow_mut().finish(outcome))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.readers.iter().for_each(JoinHandle::abort);
+    }
 }
 
 impl Run {
-    fn since_intended(&self, index: usize) -> u32 {
-        let intended = self.start + self.gap * u32::try_from(index).unwrap_or(u32::MAX);
-        u32::try_from(intended.elapsed().as_micros()).unwrap_or(u32::MAX)
-    }
-
-    fn acknowledge(&self, incr: &str, code: i32) {
-        let mut record = self.record.borrow_mut();
-        let Some(index) = incr.parse::<usize>().ok().filter(|i| *i < record.acknowledged.len()) else {
-            record.invalid += 1;
-            return;
-        };
-        if code != 0 {
-            record.refused += 1;
-            return;
-        }
-        match record.acknowledged.get_mut(index) {
-            Some(slot @ None) => *slot = Some(self.since_intended(index)),
-            _ => record.invalid += 1,
+    fn idle(pairs: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            gap: Duration::ZERO,
+            first: 0,
+            acknowledged: Vec::new(),
+            delivered: Vec::new(),
+            missing: 0,
+            last_seq: vec![0; pairs],
+            outcome: Outcome::default(),
         }
     }
 
-    fn deliver(&self, pair: usize, msg: &MsgData) {
-        let mut record = self.record.borrow_mut();
-        match record.last_seq.get_mut(pair) {
-            Some(last) if msg.seq == *last + 1 || *last == 0 => *last = msg.seq,
-            _ => record.out_of_order += 1,
-        }
-        let index = msg.client_msg_id.rsplit('-').next().and_then(|i| i.parse::<usize>().ok());
-        match index.and_then(|i| record.delivered.get_mut(i).map(|slot| (i, slot))) {
-            Some((i, slot @ None)) => *slot = Some(self.since_intended(i)),
-            Some(_) => record.doubled += 1,
-            None => record.invalid += 1,
-        }
-    }
-
-    fn complete(&self) -> bool {
-        let record = self.record.borrow();
-        record.acknowledged.iter().all(Option::is_some) && record.delivered.iter().all(Option::is_some)
-    }
-}
-
-pub(super) async fn run(api: &Api, ws: &str, args: &BenchChat) -> anyhow::Result<Value> {
-    let pairs = args.pairs.max(1);
-    let users: Vec<String> = (0..pairs * 2).map(|i| format!("bench{i}")).collect();
-    let tokens = client::tokens(api, &users).await?;
-    let mut sockets = Vec::with_capacity(users.len());
-    for (user, token) in users.iter().zip(&tokens) {
-        sockets.push(client::connect(ws, user, token).await?);
-    }
-    let total = args.rate * args.seconds;
-    let count = usize::try_from(total)?;
-    let run = Rc::new(Run {
-        start: Instant::now() + Duration::from_millis(500),
-        gap: Duration::from_nanos(1_000_000_000 / u64::from(args.rate.max(1))),
-        record: RefCell::new(Record {
+    fn begin(&mut self, start: Instant, gap: Duration, first: usize, count: usize) {
+        let last_seq = std::mem::take(&mut self.last_seq);
+        *self = Self {
+            start,
+            gap,
+            first,
             acknowledged: vec![None; count],
             delivered: vec![None; count],
-            last_seq: vec![0; pairs],
-            ..Record::default()
-        }),
-    });
-    let tag = format!("{:08x}", rand::random::<u32>());
-    let local = tokio::task::LocalSet::new();
-    let mut senders: Vec<SplitSink<Socket, Message>> = Vec::with_capacity(pairs);
-    for (i, socket) in sockets.into_iter().enumerate() {
-        let (sink, mut stream) = socket.split();
-        let run = Rc::clone(&run);
-        let is_receiver = i % 2 == 1;
-        let held = if is_receiver { Some(sink) } else { senders.push(sink); None };
-        local.spawn_local(async move {
-            let _held = held;
-            while let Some(Ok(frame)) = stream.next().await {
-                if let Message::Binary(bytes) = frame {
-                    take(&run, i / 2, is_receiver, &bytes);
-                }
-            }
-        });
+            missing: count * 2,
+            last_seq,
+            outcome: Outcome::default(),
+        };
     }
-    let pacer = Rc::clone(&run);
-    let content = format!("{{\"content\":\"{}\"}}", "x".repeat(args.bytes.saturating_sub(14)));
-    local
-        .run_until(async move {
-            for index in 0..count {
-                let due = pacer.start + pacer.gap * u32::try_from(index)?;
-                if due > Instant::now() {
-                    tokio::time::sleep_until(due.into()).await;
-                }
-                let pair = index % pairs;
-                let sender = senders.get_mut(pair).ok_or_else(|| anyhow!("no sender"))?;
-                sender.send(message(pair, index, &tag, &content)).await?;
-                if index % 64 == 0 {
-                    tokio::task::yield_now().await;
+
+    fn finish(&mut self, of: Outcome) -> Outcome {
+        let known = |list: &[Option<u32>]| list.iter().flatten().count();
+        let seen = std::mem::take(&mut self.outcome);
+        Outcome {
+            acknowledged: known(&self.acknowledged),
+            received: known(&self.delivered),
+            doubled: seen.doubled,
+            out_of_order: seen.out_of_order,
+            refused: seen.refused,
+            invalid: seen.invalid,
+            ack_p50_ms: percentile(&self.acknowledged, 50),
+            ack_p99_ms: percentile(&self.acknowledged, 99),
+            delivery_p50_ms: percentile(&self.delivered, 50),
+            delivery_p99_ms: percentile(&self.delivered, 99),
+            delivery_max_ms: percentile(&self.delivered, 100),
+            ..of
+        }
+    }
+
+    /// Microseconds from the intended time of a message, if it is one of this run.
+    fn age(&self, number: Option<usize>) -> Option<(usize, u32)> {
+        let index = number?.checked_sub(self.first)?;
+        let at = self.start + self.gap * u32::try_from(index).ok()?;
+        (index < self.acknowledged.len()).then(|| (index, micros(at)))
+    }
+
+    fn acknowledge(&mut self, incr: &str, code: i32) {
+        let age = self.age(incr.parse().ok());
+        match age.and_then(|(i, age)| self.acknowledged.get_mut(i).map(|slot| (slot, age))) {
+            Some((slot @ None, age)) if code == 0 => {
+                *slot = Some(age);
+                self.missing -= 1;
+            }
+            Some((None, _)) => self.outcome.refused += 1,
+            _ => self.outcome.invalid += 1,
+        }
+    }
+
+    fn deliver(&mut self, pair: usize, msg: &MsgData) {
+        match self.last_seq.get_mut(pair) {
+            Some(last) if msg.seq == *last + 1 || *last == 0 => *last = msg.seq,
+            _ => self.outcome.out_of_order += 1,
+        }
+        let number = msg.client_msg_id.rsplit('-').next();
+        let age = self.age(number.and_then(|n| n.parse().ok()));
+        match age.and_then(|(i, age)| self.delivered.get_mut(i).map(|slot| (slot, age))) {
+            Some((slot @ None, age)) => {
+                *slot = Some(age);
+                self.missing -= 1;
+            }
+            Some(_) => self.outcome.doubled += 1,
+            None => self.outcome.invalid += 1,
+        }
+    }
+
+    fn take(&mut self, pair: usize, receives: bool, frame: &Bytes) {
+        let Ok(response) = client::response(frame) else {
+            self.outcome.invalid += 1;
+            return;
+        };
+        match response.req_identifier {
+            reqs::SEND_MSG => self.acknowledge(&response.msg_incr, response.err_code),
+            reqs::PUSH_MSG if receives => {
+                match PushMessages::decode(response.data.unwrap_or_default()) {
+                    Ok(push) => push
+                        .msgs
+                        .values()
+                        .flat_map(|m| &m.msgs)
+                        .for_each(|msg| self.deliver(pair, msg)),
+                    Err(_) => self.outcome.invalid += 1,
                 }
             }
-            let end = Instant::now() + TAIL;
-            while !pacer.complete() && Instant::now() < end {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            anyhow::Ok(())
-        })
-        .await?;
-    Ok(report(&run.record.borrow(), args, count))
+            _ => {}
+        }
+    }
 }
 
-fn message(pair: usize, index: usize, tag: &str, content: &str) -> Message {
-    let sender = format!("bench{}", pair * 2);
+async fn read(run: Rc<RefCell<Run>>, mut stream: SplitStream<Socket>, pair: usize, receives: bool) {
+    while let Some(Ok(frame)) = stream.next().await {
+        if let Message::Binary(bytes) = frame {
+            run.borrow_mut().take(pair, receives, &bytes);
+        }
+    }
+}
+
+fn user(i: usize) -> String {
+    format!("bench{i}")
+}
+
+fn message(pair: usize, number: usize, tag: &str, content: &str) -> Message {
+    let sender = user(pair * 2);
     let msg = MsgData {
-        recv_id: format!("bench{}", pair * 2 + 1),
-        client_msg_id: format!("{tag}-{index}"),
+        recv_id: user(pair * 2 + 1),
+        client_msg_id: format!("{tag}-{number}"),
         sender_platform_id: 2,
         session_type: 1,
         msg_from: 100,
         content_type: 101,
-        content: bytes::Bytes::copy_from_slice(content.as_bytes()),
+        content: Bytes::copy_from_slice(content.as_bytes()),
         status: 1,
         send_id: sender.clone(),
         ..MsgData::default()
     };
-    client::request(&sender, reqs::SEND_MSG, index.to_string(), msg.encode_to_vec())
+    client::request(
+        &sender,
+        reqs::SEND_MSG,
+        number.to_string(),
+        msg.encode_to_vec(),
+    )
 }
 
-fn take(run: &Run, pair: usize, is_receiver: bool, frame: &bytes::Bytes) {
-    let Ok(response) = client::response(frame) else {
-        run.record.borrow_mut().invalid += 1;
-        return;
-    };
-    match response.req_identifier {
-        reqs::SEND_MSG => run.acknowledge(&response.msg_incr, response.err_code),
-        reqs::PUSH_MSG if is_receiver => match PushMessages::decode(response.data.unwrap_or_default()) {
-            Ok(push) => push.msgs.values().flat_map(|m| &m.msgs).for_each(|msg| run.deliver(pair, msg)),
-            Err(_) => run.record.borrow_mut().invalid += 1,
-        },
-        _ => {}
-    }
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
-fn report(record: &Record, args: &BenchChat, sent: usize) -> Value {
-    let latency = |list: &[Option<u32>]| {
-        let mut known: Vec<u32> = list.iter().flatten().copied().collect();
-        known.sort_unstable();
-        let at = |p: usize| known.get((known.len() * p / 100).min(known.len().saturating_sub(1))).map(|us| f64::from(*us) / 1000.0);
-        json!({ "count": known.len(), "p50_ms": at(50), "p99_ms": at(99), "max_ms": at(100) })
-    };
-    json!({
-        "rate": args.rate, "seconds": args.seconds, "pairs": args.pairs, "bytes": args.bytes, "sent": sent,
-        "ack": latency(&record.acknowledged), "delivery": latency(&record.delivered),
-        "doubled": record.doubled, "out_of_order": record.out_of_order, "refused": record.refused, "invalid": record.invalid,
-    })
+/// In milliseconds.
+fn percentile(list: &[Option<u32>], p: usize) -> f64 {
+    let mut known: Vec<u32> = list.iter().flatten().copied().collect();
+    known.sort_unstable();
+    let at = (known.len() * p / 100).min(known.len().saturating_sub(1));
+    known.get(at).map_or(0.0, |us| f64::from(*us) / 1000.0)
 }

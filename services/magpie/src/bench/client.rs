@@ -6,7 +6,10 @@ use futures::{StreamExt as _, stream};
 use magpie_envelope::{Codec, Encoding, Limits, Request, Response};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
 
 use crate::admin::Api;
 
@@ -16,34 +19,60 @@ const CALLS: usize = 16;
 const CHUNK: usize = 500;
 /// Platform of all clients: Android, so that the server sends no pings of its own.
 const PLATFORM: i32 = 2;
+/// Buffers of a connection, bytes: small, so that many connections fit beside the server.
+const BUFFER: usize = 4096;
 
-pub(super) const CODEC: Codec = Codec { encoding: Encoding::Gob, compressed: false };
+const CODEC: Codec = Codec {
+    encoding: Encoding::Gob,
+    compressed: false,
+};
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Registers `users` (those of an earlier run are taken as they are) and issues a token each.
 pub(super) async fn tokens(api: &Api, users: &[String]) -> anyhow::Result<Vec<String>> {
     for chunk in users.chunks(CHUNK) {
-        let list: Vec<_> = chunk.iter().map(|u| json!({ "userID": u, "nickname": u })).collect();
-        match api.post("/user/user_register", json!({ "users": list })).await {
-            Err(e) if !e.to_string().contains("1102") => return Err(e),
-            _ => {}
+        let known = api
+            .post("/user/account_check", json!({ "checkUserIDs": chunk }))
+            .await?;
+        let missing: Vec<_> = known["results"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|found| found["accountStatus"] == 0)
+            .map(|found| json!({ "userID": found["userID"], "nickname": found["userID"] }))
+            .collect();
+        if !missing.is_empty() {
+            api.post("/user/user_register", json!({ "users": missing }))
+                .await?;
         }
     }
     let issued = stream::iter(users).map(async |user| {
-        let answer = api.post("/auth/get_user_token", json!({ "userID": user, "platformID": PLATFORM })).await?;
-        answer.get("token").and_then(|t| t.as_str()).map(ToOwned::to_owned).ok_or_else(|| anyhow!("no token for {user}"))
+        let request = json!({ "userID": user, "platformID": PLATFORM });
+        let answer = api.post("/auth/get_user_token", request).await?;
+        answer["token"]
+            .as_str()
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| anyhow!("no token for {user}"))
     });
-    issued.buffered(CALLS).collect::<Vec<_>>().await.into_iter().collect()
+    let issued: Vec<_> = issued.buffered(CALLS).collect().await;
+    issued.into_iter().collect()
 }
 
 /// Opens a connection and waits until its handshake is answered.
 pub(super) async fn connect(ws: &str, user: &str, token: &str) -> anyhow::Result<Socket> {
-    let url = format!("{ws}/?sendID={user}&token={token}&platformID={PLATFORM}&operationID=bench&isBackground=false&isMsgResp=true");
-    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.with_context(|| format!("{user} can't connect"))?;
+    let url = format!(
+        "{ws}/?sendID={user}&token={token}&platformID={PLATFORM}&operationID=bench&isBackground=false&isMsgResp=true"
+    );
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER);
+    let (mut socket, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true)
+        .await
+        .with_context(|| format!("{user} can't connect"))?;
     match socket.next().await {
         Some(Ok(Message::Text(text))) if text.contains("\"errCode\":0") => Ok(socket),
-        other => Err(anyhow!("{user}: handshake answered {other:?}")),
+        other => Err(anyhow!("{user}: the handshake was answered by {other:?}")),
     }
 }
 
@@ -62,5 +91,7 @@ pub(super) fn request(user: &str, id: i32, incr: String, data: Vec<u8>) -> Messa
 
 /// The envelope in a frame from the server.
 pub(super) fn response(frame: &Bytes) -> anyhow::Result<Response> {
-    CODEC.decode_response(frame, &Limits::CLIENT).context("a frame that can't be decoded")
+    CODEC
+        .decode_response(frame, &Limits::CLIENT)
+        .context("a frame that can't be decoded")
 }

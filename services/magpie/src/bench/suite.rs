@@ -1,0 +1,303 @@
+//! All figures of docs/benchmarks.md, one after the other, each on servers of its own with the default configuration.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use futures::{SinkExt as _, StreamExt as _};
+use magpie_envelope::reqs;
+use magpie_proto::openim::sdkws::MsgData;
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{
+    chat::{Load, Outcome},
+    client, idle,
+    report::{Limit, Report},
+    server::{self, Server},
+};
+use crate::{cli::BenchSuite, output::say};
+
+/// Pairs of users of the chat figures.
+const PAIRS: usize = 200;
+/// Bytes of a message's content.
+const BYTES: usize = 128;
+/// Length of a run that a figure is taken from, seconds.
+const SECONDS: u32 = 20;
+/// Delivery at the 99th percentile that a capacity allows, milliseconds.
+const CAPACITY_P99: f64 = 250.0;
+/// The search for the capacity ends when it is known this closely.
+const CAPACITY_STEP: f64 = 1.05;
+/// Time for heartbeats and allocator before an idle figure is taken.
+const IDLE: Duration = Duration::from_secs(60);
+/// Conversations of the figure about a large store.
+const CONVERSATIONS: usize = 1000;
+
+/// Runs the figures that were asked for; writes and prints the report.
+pub(super) async fn run(args: &BenchSuite) -> anyhow::Result<Value> {
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| o == name);
+    let folder = tempfile_in(&args.dir)?;
+    let place = folder.path();
+    let disk = server::disk_sync_ms(place)?;
+    let mut report = Report::new(&args.server_core, disk, PAIRS, BYTES);
+    if wanted("chat") {
+        chat(&place.join("chat"), args, &mut report).await?;
+    }
+    if wanted("start") {
+        start(&place.join("start"), args, &mut report).await?;
+    }
+    if wanted("idle") {
+        idle(&place.join("idle"), args, &mut report).await?;
+    }
+    if wanted("large") {
+        large(&place.join("large"), args, &mut report).await?;
+    }
+    report.write(args.json.as_deref(), args.markdown.as_deref())?;
+    say(&report.table());
+    Ok(Value::Null)
+}
+
+fn tempfile_in(dir: &Path) -> anyhow::Result<tempfile::TempDir> {
+    std::fs::create_dir_all(dir).with_context(|| format!("{} can't be made", dir.display()))?;
+    tempfile::Builder::new()
+        .prefix("magpie-bench-")
+        .tempdir_in(dir)
+        .context("no folder for the servers' data")
+}
+
+/// A run with what it took: CPU per message in milliseconds, batch sizes.
+async fn measured(
+    server: &Server,
+    load: &mut Load,
+    rate: u32,
+    report: &mut Report,
+) -> anyhow::Result<(Outcome, f64)> {
+    let (metrics, cpu) = (server.metrics().await?, server.cpu_ms()?);
+    let outcome = load.run(rate, SECONDS, BYTES).await?;
+    let cpu = (server.cpu_ms()? - cpu) / outcome.sent as f64;
+    let now = server.metrics().await?;
+    let mean = |name| now.mean_since(&metrics, name);
+    let batches = json!({
+        "log": mean(r#"magpie_log_sync_batch_records{topic="inbound"}"#),
+        "transfer": mean("magpie_transfer_batch_records"),
+        "store_rows": mean("magpie_store_commit_rows"),
+    });
+    say(&format!(
+        "  {rate:>5}/s: cpu {cpu:.4} ms, ack p99 {:.1} ms, delivery p50 {:.1} p99 {:.1} ms, clean {}, generator late p99 {:.1} ms",
+        outcome.ack_p99_ms,
+        outcome.delivery_p50_ms,
+        outcome.delivery_p99_ms,
+        outcome.is_clean(),
+        outcome.late_p99_ms
+    ));
+    report.run(&outcome, cpu, batches);
+    Ok((outcome, cpu))
+}
+
+/// CPU and latency at fixed rates, then the capacity, then latency near it.
+async fn chat(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("one-to-one chat");
+    let server = Server::start(dir, args.server_core).await?;
+    let mut load = Load::connect(&server.log_in().await?, &server.ws, PAIRS).await?;
+    load.run(500, 4, BYTES).await?;
+    for (rate, cpu_limit, other_cpu, p99_limit, other_p99) in
+        [(300, 0.2, 0.56, 5.0, 6.0), (2000, 0.1, 0.28, 10.0, 86.0)]
+    {
+        let (outcome, cpu) = measured(&server, &mut load, rate, report).await?;
+        let clean = outcome.is_clean();
+        report.figure(
+            &format!("CPU per durable message at {rate}/s, ms"),
+            cpu,
+            Limit::AtMost(cpu_limit),
+            Some(other_cpu),
+            clean,
+        );
+        report.figure(
+            &format!("p99 send → receive at {rate}/s, ms"),
+            outcome.delivery_p99_ms,
+            Limit::AtMost(p99_limit),
+            Some(other_p99),
+            clean,
+        );
+    }
+    let capacity = capacity(&server, &mut load, report).await?;
+    report.figure(
+        "capacity, messages/s",
+        f64::from(capacity),
+        Limit::AtLeast(6000.0),
+        Some(2000.0),
+        true,
+    );
+    let (outcome, _) = measured(&server, &mut load, capacity * 7 / 10, report).await?;
+    report.figure(
+        "p99 send → receive at 70 % of capacity, ms",
+        outcome.delivery_p99_ms,
+        Limit::AtMost(30.0),
+        Some(11.0),
+        outcome.is_clean(),
+    );
+    server.stop().await
+}
+
+/// The highest rate that a run of [`SECONDS`] keeps up with.
+async fn capacity(server: &Server, load: &mut Load, report: &mut Report) -> anyhow::Result<u32> {
+    let (mut good, mut bad) = (0_u32, None::<u32>);
+    let mut rate = 4000_u32;
+    loop {
+        let (outcome, _) = measured(server, load, rate, report).await?;
+        if outcome.is_clean() && outcome.delivery_p99_ms < CAPACITY_P99 {
+            good = rate;
+        } else {
+            bad = Some(rate);
+        }
+        rate = match bad {
+            None => good * 3 / 2,
+            Some(bad) if f64::from(bad) / f64::from(good.max(1)) < CAPACITY_STEP => {
+                return Ok(good);
+            }
+            Some(bad) if good == 0 => bad / 2,
+            Some(bad) => u32::midpoint(good, bad),
+        };
+        if rate < 50 {
+            return Ok(good);
+        }
+    }
+}
+
+/// From the start of a process over existing data to the first acknowledged message, and its memory afterwards.
+async fn start(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("start");
+    let server = Server::start(dir, args.server_core).await?;
+    let users = ["bench0".to_owned(), "bench1".to_owned()];
+    let tokens = client::tokens(&server.log_in().await?, &users).await?;
+    server.stop().await?;
+    let started = Instant::now();
+    let server = Server::start(dir, args.server_core).await?;
+    let token = tokens.first().map(String::as_str).unwrap_or_default();
+    let mut socket = client::connect(&server.ws, "bench0", token).await?;
+    let msg = MsgData {
+        send_id: "bench0".to_owned(),
+        recv_id: "bench1".to_owned(),
+        client_msg_id: "first".to_owned(),
+        session_type: 1,
+        content_type: 101,
+        content: "{\"content\":\"first\"}".into(),
+        ..MsgData::default()
+    };
+    let request = client::request(
+        "bench0",
+        reqs::SEND_MSG,
+        "first".to_owned(),
+        msg.encode_to_vec(),
+    );
+    socket.send(request).await?;
+    while let Some(frame) = socket.next().await {
+        let Message::Binary(bytes) = frame? else {
+            continue;
+        };
+        if client::response(&bytes)?.msg_incr == "first" {
+            break;
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let memory = server.resident_kib()? / 1024.0;
+    say(&format!(
+        "  first message after {took:.2} s, {memory:.0} MiB"
+    ));
+    report.figure(
+        "start to first message accepted, s",
+        took,
+        Limit::AtMost(0.5),
+        Some(0.5),
+        true,
+    );
+    report.figure(
+        "resident memory idle, MiB",
+        memory,
+        Limit::AtMost(40.0),
+        Some(52.0),
+        true,
+    );
+    server.stop().await
+}
+
+/// Memory and CPU of connections that only send heartbeats.
+async fn idle(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say(&format!("{} idle connections", args.connections));
+    let server = Server::start(dir, args.server_core).await?;
+    let tokens = idle::Tokens::issue(&server.log_in().await?, args.connections).await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let before = server.resident_kib()?;
+    let crowd = idle::Crowd::connect(&server.ws, &tokens).await?;
+    say("  connected");
+    tokio::time::sleep(IDLE).await;
+    let growth = (server.resident_kib()? - before) / args.connections as f64;
+    let cpu = server.cpu_ms()?;
+    let watched = Instant::now();
+    tokio::time::sleep(IDLE).await;
+    let share = (server.cpu_ms()? - cpu) / (watched.elapsed().as_secs_f64() * 1000.0) * 100.0;
+    let outcome = crowd.end();
+    let whole = outcome.closed == 0 && outcome.unexpected == 0;
+    say(&format!(
+        "  {growth:.2} KiB a connection, {share:.2} % of a core, {outcome:?}"
+    ));
+    report.figure(
+        &format!("memory per idle connection ({}), KiB", args.connections),
+        growth,
+        Limit::AtMost(6.0),
+        Some(2.6),
+        whole,
+    );
+    report.figure(
+        &format!("CPU of {} idle connections, % of a core", args.connections),
+        share,
+        Limit::AtMost(1.5),
+        Some(1.2),
+        whole,
+    );
+    server.stop().await
+}
+
+/// CPU per message when the store is large against when it is small, checkpoints included.
+async fn large(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("a large store");
+    let server = Server::start(dir, args.server_core).await?;
+    let mut load = Load::connect(&server.log_in().await?, &server.ws, CONVERSATIONS).await?;
+    let mut cpu = Vec::new();
+    let mut stored = 0;
+    let mut clean = true;
+    for target in [10_000, args.messages] {
+        while stored < target {
+            let seconds = ((target - stored) / args.fill_rate as usize).clamp(1, 60);
+            let outcome = load
+                .run(args.fill_rate, u32::try_from(seconds)?, BYTES)
+                .await?;
+            clean &= outcome.is_clean();
+            stored += outcome.sent;
+        }
+        say(&format!("  {stored} messages stored"));
+        let (outcome, used) = measured(&server, &mut load, 2000, report).await?;
+        clean &= outcome.is_clean();
+        stored += outcome.sent;
+        cpu.push(used);
+    }
+    let ratio = match cpu.as_slice() {
+        [small, large] => large / small,
+        _ => f64::NAN,
+    };
+    report.figure(
+        &format!(
+            "CPU per message with {} stored against 10,000, ratio",
+            args.messages
+        ),
+        ratio,
+        Limit::AtMost(1.2),
+        None,
+        clean,
+    );
+    server.stop().await
+}
