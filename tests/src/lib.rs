@@ -7,8 +7,10 @@
 
 mod client;
 mod decode;
+pub mod evidence;
 pub mod golden;
 mod handshake;
+pub mod load;
 mod rest;
 mod server;
 mod token;

@@ -1,4 +1,6 @@
 //! End-to-end tests against a real `magpie up`.
 
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod replay;

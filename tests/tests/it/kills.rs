@@ -1,0 +1,99 @@
+//! kill -9 under load, again and again: what was acknowledged is there once and in order, and pushes go on.
+
+use magpie_tests::evidence::Evidence;
+use magpie_tests::load::{Device, Run, pair, settle};
+use magpie_tests::{Rest, Server};
+use serde_json::json;
+
+/// How often the server is killed.
+const KILLS: usize = 12;
+
+/// The read position of a device's user, as the server has it.
+async fn cursor(rest: &Rest, device: &Device) -> i64 {
+    let conversation = device.conversation();
+    let body = json!({"userID": device.user, "conversationIDs": [conversation]});
+    let data = rest
+        .data("/msg/get_conversations_has_read_and_max_seq", &body)
+        .await;
+    data["seqs"][&conversation]["hasReadSeq"]
+        .as_i64()
+        .unwrap_or(0)
+}
+
+/// Looks at every user's read position; every second user then reads everything.
+async fn read_positions(server: &Server, devices: &[Device], evidence: &mut Evidence) {
+    for (at, device) in devices.iter().step_by(2).enumerate() {
+        let rest = server.anonymous().with_token(&device.token);
+        let mut note = |seq| {
+            let seen = (device.user.clone(), device.conversation(), seq);
+            evidence.cursors.push(seen);
+        };
+        note(cursor(&rest, device).await);
+        if at % 2 == 0 {
+            let body = json!({"userID": device.user, "conversationIDs": [device.conversation()]});
+            let heads = rest
+                .data("/msg/get_conversations_has_read_and_max_seq", &body)
+                .await;
+            let max = heads["seqs"][device.conversation()]["maxSeq"]
+                .as_i64()
+                .unwrap_or(0);
+            if max > 0 {
+                let body = json!({"userID": device.user, "conversationID": device.conversation(), "hasReadSeq": max, "seqs": []});
+                rest.data("/msg/mark_conversation_as_read", &body).await;
+                note(max);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing() {
+    let mut server = Server::start().await;
+    let mut evidence = Evidence::default();
+    let mut devices = Vec::new();
+    for n in 0..3 {
+        devices.extend(pair(&server, &format!("ann{n}"), &format!("bob{n}")).await);
+    }
+    let mut interrupted = 0;
+    for life in 0..=KILLS {
+        read_positions(&server, &devices, &mut evidence).await;
+        let run = Run::start(&server, devices, life);
+        run.under_way(rand::random_range(100..1000)).await;
+        if life < KILLS {
+            server.kill().await;
+        } else {
+            run.stop();
+        }
+        let (back, lives) = run.ended().await;
+        devices = back;
+        for life in lives {
+            interrupted += life.connection.unanswered();
+            assert_eq!(life.connection.refused(), [0; 0], "nothing is refused");
+            evidence.connections.push(life.connection);
+        }
+        if life < KILLS {
+            server.restart().await.expect("it starts over what is left");
+        }
+    }
+    read_positions(&server, &devices, &mut evidence).await;
+    settle(&server, &mut devices, &mut evidence).await;
+    assert!(
+        interrupted > KILLS * devices.len(),
+        "{interrupted} sends were interrupted"
+    );
+    println!(
+        "{} acknowledged, {} stored, {interrupted} interrupted",
+        evidence.acknowledged(),
+        evidence.stored()
+    );
+    let faults = evidence.faults();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(!server.log().contains("panicked"), "it panicked");
+
+    // A clean restart changes nothing of it.
+    assert!(server.terminate().await.expect("it drains").success());
+    server.restart().await.expect("it starts");
+    settle(&server, &mut devices, &mut evidence).await;
+    let faults = evidence.faults();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
