@@ -20,8 +20,8 @@ use crate::{Arrival, Conn, Event, Handshake, Opcode};
 /// How long an answer or a push may take.
 const ANSWER_BOUND: Duration = Duration::from_secs(20);
 
-/// How many messages one pull asks for.
-const PULL: i64 = 200;
+/// How many messages one pull asks for: few enough for an answer that native clients take (1 MiB).
+const PULL: i64 = 100;
 
 /// A message that was pushed.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@
 
 mod client;
 mod decode;
+mod disk;
 pub mod evidence;
 pub mod golden;
 mod handshake;
@@ -18,6 +19,7 @@ mod ws;
 
 pub use client::{Client, Push, text_message};
 pub use decode::{decode_message, response_type};
+pub use disk::Disk;
 pub use handshake::{Handshake, Query, Refusal};
 pub use rest::{Answer, Rest};
 pub use server::{Options, Server, env};

@@ -23,8 +23,6 @@ pub use run::{Run, eventually, pair, settle};
 
 /// Sends of a device that may be unanswered.
 const WINDOW: usize = 16;
-/// Sends of a device whose push it may wait for: with more the server would only build up a backlog.
-const UNPUSHED: usize = 2 * WINDOW;
 /// What happens to sends that were not answered when the connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
@@ -38,6 +36,7 @@ pub enum Habit {
 #[derive(Debug, Default)]
 pub struct Gauge {
     acknowledged: AtomicU64,
+    refused: AtomicU64,
     live: AtomicU64,
 }
 
@@ -46,6 +45,12 @@ impl Gauge {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Refused sends.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Pushed messages of others that were first sent in this life of the server.
@@ -73,6 +78,10 @@ pub struct Device {
     pub peer: String,
     /// Its token.
     pub token: String,
+    /// Bytes by which its texts are longer.
+    pub padding: usize,
+    /// Sends whose push it may wait for: with more, a server that is up only builds up a backlog.
+    pub max_unpushed: usize,
     platform: i32,
     habit: Habit,
     unanswered: VecDeque<MsgData>,
@@ -139,7 +148,7 @@ impl Device {
         let mut writable = true;
         let mut unpushed: HashSet<String> = HashSet::new();
         loop {
-            while writable && open.len() < WINDOW && unpushed.len() < UNPUSHED {
+            while writable && open.len() < WINDOW && unpushed.len() < self.max_unpushed {
                 let message = match outbox.pop_front() {
                     Some(message) => message,
                     None if stop.load(Ordering::Relaxed) => break,
@@ -169,8 +178,16 @@ impl Device {
                 continue;
             }
             for frame in frames(client.codec(), &payload)? {
-                if let Frame::Push { row, .. } = &frame {
-                    unpushed.remove(&row.client_msg_id);
+                let settled = match &frame {
+                    Frame::Push { row, .. } => Some(&row.client_msg_id),
+                    Frame::Refused { operation_id, .. } => {
+                        let of = open.iter().find(|(operation, _)| operation == operation_id);
+                        of.map(|(_, message)| &message.client_msg_id)
+                    }
+                    Frame::Acknowledged { .. } => None,
+                };
+                if let Some(id) = settled {
+                    unpushed.remove(id);
                 }
                 self.note(&frame, &mark, &mut open, gauge);
                 connection.frames.push(frame);
@@ -219,7 +236,8 @@ impl Device {
 
     fn compose(&mut self, mark: &str) -> MsgData {
         self.sent += 1;
-        let mut message = text_message(&self.user, &self.peer, &format!("message {}", self.sent));
+        let text = format!("message {} {}", self.sent, "x".repeat(self.padding));
+        let mut message = text_message(&self.user, &self.peer, &text);
         message.client_msg_id = format!("{}-{}{mark}{}", self.user, self.platform, self.sent);
         message.sender_platform_id = self.platform;
         message
@@ -261,6 +279,7 @@ impl Device {
             }
             Frame::Refused { operation_id, .. } => {
                 open.retain(|(operation, _)| operation != operation_id);
+                gauge.refused.fetch_add(1, Ordering::Relaxed);
             }
             Frame::Push { row, .. } => {
                 let id = &row.client_msg_id;

@@ -109,6 +109,21 @@ impl Server {
         })
     }
 
+    /// Starts a server that must not come up: its exit code and everything it says on stderr.
+    ///
+    /// # Errors
+    /// It does come up, or is killed.
+    pub async fn refused(options: &Options, data_dir: &Path) -> anyhow::Result<(i32, String)> {
+        let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
+        let log = owned.path().join("server.log");
+        let mut child = command(options, data_dir, &log)?.spawn()?;
+        let status = timeout(START_BOUND, child.wait())
+            .await
+            .context("the server goes on")??;
+        let code = status.code().context("it ended by a signal")?;
+        Ok((code, std::fs::read_to_string(&log)?))
+    }
+
     /// `ws://…` of the gateway.
     #[must_use]
     pub fn ws_url(&self) -> &str {
@@ -161,6 +176,15 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Whether the process has not ended.
+    ///
+    /// # Panics
+    /// Nobody can tell.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the process can be asked");
+        ended.is_none()
     }
 
     /// A REST client without a token.
@@ -308,7 +332,8 @@ fn binary() -> anyhow::Result<PathBuf> {
         .context("no magpie binary: build it with `cargo build -p magpie-server` or set MAGPIE_BIN")
 }
 
-async fn spawn(options: &Options, data_dir: &Path, log: &Path) -> anyhow::Result<(Child, Ready)> {
+/// The command that starts a server: of `MAGPIE_*` it has only what the test sets, and its log goes to a file.
+fn command(options: &Options, data_dir: &Path, log: &Path) -> anyhow::Result<Command> {
     let stderr = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -319,26 +344,25 @@ async fn spawn(options: &Options, data_dir: &Path, log: &Path) -> anyhow::Result
     {
         command.env_remove(name);
     }
-    let mut child = command
+    command
         .arg("up")
         .arg("--data-dir")
         .arg(data_dir)
         .args(["--ws-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
-        .args([
-            "--ops-listen",
-            "127.0.0.1:0",
-            "--grpc-listen",
-            "127.0.0.1:0",
-            "--json",
-        ])
+        .args(["--ops-listen", "127.0.0.1:0"])
+        .args(["--grpc-listen", "127.0.0.1:0", "--json"])
         .args(&options.args)
         .env(env::SECRET, &options.secret)
         .envs(options.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
-        .kill_on_drop(true)
-        .spawn()?;
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+async fn spawn(options: &Options, data_dir: &Path, log: &Path) -> anyhow::Result<(Child, Ready)> {
+    let mut child = command(options, data_dir, log)?.spawn()?;
     let stdout = child.stdout.take().context("stdout is piped")?;
     let mut lines = BufReader::new(stdout).lines();
     let waiting = async {

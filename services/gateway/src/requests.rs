@@ -67,9 +67,9 @@ pub(crate) fn undecodable(error: prost::DecodeError) -> Error {
     Error::args("the body is not the protobuf message of this request").with_source(error)
 }
 
-/// Refusals are the client's business; failures are ours.
+/// Refusals are the client's business; failures are ours. Without a cause here, the service that failed has logged it.
 pub(crate) fn log(error: &Error) {
-    if error.code() == Code::INTERNAL {
+    if error.code() == Code::INTERNAL && std::error::Error::source(error).is_some() {
         tracing::warn!(error = error.report(), "request failed");
     }
 }

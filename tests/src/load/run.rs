@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Device, Gauge, Habit, Life};
+use super::{Device, Gauge, Habit, Life, WINDOW};
 use crate::Server;
 use crate::evidence::Evidence;
 
@@ -27,6 +27,8 @@ pub async fn pair(server: &Server, a: &str, b: &str) -> Vec<Device> {
                 user: user.to_owned(),
                 peer: peer.to_owned(),
                 token: server.user_token(user, platform).await,
+                padding: 0,
+                max_unpushed: 2 * WINDOW,
                 platform,
                 habit,
                 unanswered: VecDeque::new(),

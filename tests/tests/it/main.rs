@@ -1,6 +1,8 @@
 //! End-to-end tests against a real `magpie up`.
 
 #[cfg(test)]
+mod disks;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod replay;
