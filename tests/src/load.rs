@@ -89,6 +89,22 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device that has sent nothing.
+    #[must_use]
+    pub fn new(user: &str, platform: i32, token: String, peer: &str, habit: Habit) -> Self {
+        Self {
+            user: user.to_owned(),
+            peer: peer.to_owned(),
+            token,
+            padding: 0,
+            max_unpushed: 2 * WINDOW,
+            platform,
+            habit,
+            unanswered: VecDeque::new(),
+            sent: 0,
+        }
+    }
+
     /// The conversation it writes in.
     #[must_use]
     pub fn conversation(&self) -> String {

@@ -1,11 +1,10 @@
 //! Many devices at once, on one life of the server.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Device, Gauge, Habit, Life, WINDOW};
+use super::{Device, Gauge, Habit, Life};
 use crate::Server;
 use crate::evidence::Evidence;
 
@@ -23,17 +22,8 @@ pub async fn pair(server: &Server, a: &str, b: &str) -> Vec<Device> {
     let mut devices = Vec::new();
     for (user, peer) in [(a, b), (b, a)] {
         for (platform, habit) in [(5, Habit::Resend), (2, Habit::Abandon)] {
-            devices.push(Device {
-                user: user.to_owned(),
-                peer: peer.to_owned(),
-                token: server.user_token(user, platform).await,
-                padding: 0,
-                max_unpushed: 2 * WINDOW,
-                platform,
-                habit,
-                unanswered: VecDeque::new(),
-                sent: 0,
-            });
+            let token = server.user_token(user, platform).await;
+            devices.push(Device::new(user, platform, token, peer, habit));
         }
     }
     devices
@@ -66,14 +56,14 @@ pub struct Run {
 impl Run {
     /// Connects all devices and lets them send.
     #[must_use]
-    pub fn start(server: &Server, devices: Vec<Device>, life: usize) -> Self {
+    pub fn start(ws_url: &str, devices: Vec<Device>, life: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut gauges = Vec::new();
         let mut tasks = Vec::new();
         for mut device in devices {
             let gauge = Arc::new(Gauge::default());
             gauges.push(Arc::clone(&gauge));
-            let (stop, url) = (Arc::clone(&stop), server.ws_url().to_owned());
+            let (stop, url) = (Arc::clone(&stop), ws_url.to_owned());
             tasks.push(tokio::spawn(async move {
                 let life = device.live(&url, life, &stop, &gauge).await?;
                 Ok((device, life))
@@ -127,16 +117,16 @@ impl Run {
 ///
 /// # Panics
 /// The server doesn't answer.
-pub async fn settle(server: &Server, devices: &mut [Device], evidence: &mut Evidence) {
+pub async fn settle(ws_url: &str, devices: &mut [Device], evidence: &mut Evidence) {
     for device in devices.iter_mut() {
-        let connection = device.finish(server.ws_url()).await;
+        let connection = device.finish(ws_url).await;
         evidence
             .connections
             .push(connection.expect("the last message comes"));
     }
     evidence.pulls.clear();
     for device in devices.iter() {
-        let pull = device.pull(server.ws_url()).await;
+        let pull = device.pull(ws_url).await;
         evidence.pulls.push(pull.expect("a pull"));
     }
 }
