@@ -6,3 +6,5 @@ mod disks;
 mod kills;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod resends;
