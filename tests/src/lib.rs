@@ -15,6 +15,7 @@ pub mod load;
 mod rest;
 mod server;
 mod token;
+pub mod trace;
 mod ws;
 
 pub use client::{Client, Push, text_message};

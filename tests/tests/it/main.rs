@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod replay;
