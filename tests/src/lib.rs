@@ -5,6 +5,7 @@
 //! puts envelopes and messages on top. [`golden`] plays recorded exchanges and compares every line. Nothing here sleeps or
 //! retries to make a test pass: every wait is for a state and has a bound, and running into the bound is an error.
 
+mod bystanders;
 mod client;
 mod decode;
 mod disk;
@@ -18,6 +19,7 @@ mod token;
 pub mod trace;
 mod ws;
 
+pub use bystanders::Bystanders;
 pub use client::{Client, Push, text_message};
 pub use decode::{decode_message, response_type};
 pub use disk::Disk;

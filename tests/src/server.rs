@@ -274,9 +274,17 @@ impl Server {
     /// It has ended already, or doesn't end in time.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(libc::SIGTERM)?;
+        self.ended().await
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Errors
+    /// It doesn't end in time.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(timeout(DRAIN_BOUND, self.child.wait())
             .await
-            .context("the server didn't drain in time")??)
+            .context("the server didn't end in time")??)
     }
 
     /// Sends any signal to the process.

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod drains;
+#[cfg(test)]
 mod durability;
+#[cfg(test)]
+mod hostile_frames;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
