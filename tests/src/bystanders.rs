@@ -16,6 +16,9 @@ const GROWTH_KIB: u64 = 200 << 10;
 /// Turns that must work after the attack.
 const LAST_TURNS: i64 = 20;
 
+/// Their conversation.
+const CHAT: &str = "si_good1_good2";
+
 /// The two, chatting.
 #[derive(Debug)]
 pub struct Bystanders {
@@ -51,7 +54,7 @@ impl Bystanders {
         let turns = self.chat.await.expect("the chat does not panic");
         let turns = turns.expect("the chat goes on undisturbed");
         let mut reader = server.connect("good2", 5).await;
-        let stored = reader.pull_all("si_good1_good2").await.expect("a pull");
+        let stored = reader.pull_all(CHAT).await.expect("a pull");
         let texts = stored.iter().map(|message| &*message.content);
         let expected = (1..=turns).map(|turn| format!(r#"{{"content":"turn {turn}"}}"#));
         assert!(
@@ -61,7 +64,6 @@ impl Bystanders {
         assert!(!server.log().contains("panicked"), "the server panicked");
         let grown = memory(server, "VmHWM").saturating_sub(self.resident);
         assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
-        println!("{turns} turns, the server grew by {grown} KiB");
     }
 }
 
@@ -78,7 +80,8 @@ async fn chat(mut first: Client, mut second: Client, stop: Arc<AtomicBool>) -> a
         let sent = from.send_message(&message).await;
         let sent = sent.with_context(|| format!("turn {turn} is not acknowledged"))?;
         for client in [from, to] {
-            let push = client.push().await;
+            let ours = |push: &crate::Push| push.conversation == CHAT;
+            let push = client.push_where(ours).await;
             let push = push.with_context(|| format!("turn {turn} is not pushed"))?;
             ensure!(
                 push.message.seq == turn && push.message.server_msg_id == sent.server_msg_id,

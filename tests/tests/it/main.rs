@@ -9,6 +9,10 @@ mod durability;
 #[cfg(test)]
 mod hostile_frames;
 #[cfg(test)]
+mod hostile_requests;
+#[cfg(test)]
+mod hostile_rest;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod replay;
