@@ -5,6 +5,8 @@ use futures::{StreamExt as _, stream};
 use magpie_api::routes;
 use magpie_tests::{Answer, Bystanders, Rest, Server};
 use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// Requests at a time.
 const PARALLEL: usize = 8;
@@ -255,6 +257,60 @@ async fn ids_seqs_lists_and_sizes_out_of_bounds_get_the_error_of_the_specificati
     match answer {
         Ok(answer) => assert_eq!((answer.status.as_u16(), answer.code()), (413, 1001)),
         Err(error) => assert!(is_hang_up(&error), "{error:#}"),
+    }
+    bystanders.unharmed(&server).await;
+}
+
+/// Sends a head and a part of the body, and then no more.
+async fn hold(server: &Server, path: &str, token: &str, part: &[u8]) -> TcpStream {
+    let address = server.api_url().trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\noperationID: o\r\ntoken: {token}\r\nContent-Length: 8000000\r\n\r\n"
+    );
+    // The server may hang up before it has taken everything.
+    if stream.write_all(head.as_bytes()).await.is_ok() {
+        stream.write_all(part).await.ok();
+    }
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_held_or_swell_do_not_fill_the_memory() {
+    let server = Server::start().await;
+    let bystanders = Bystanders::start(&server).await;
+    let user = server.user("good1", 3).await;
+    let token = user.token().unwrap_or_default();
+    let part = vec![b' '; 7_500_000];
+    let mut held = Vec::new();
+    for path in [
+        "/auth/parse_token",
+        "/auth/get_admin_token",
+        "/user/get_users_info",
+    ] {
+        for _ in 0..30 {
+            held.push(hold(&server, path, token, &part).await);
+        }
+    }
+    // Others are served meanwhile.
+    let users = json!({"userIDs": ["good1", "good2"]});
+    let found = user.data("/user/get_users_info", &users).await;
+    assert_eq!(found["usersInfo"].as_array().map(Vec::len), Some(2));
+    drop(held);
+
+    for item in ["{}", "\"\"", "[]", "null", "0", "{\"userID\":\"\"}"] {
+        for (path, list) in [
+            ("/user/user_register", "users"),
+            ("/user/get_users_info", "userIDs"),
+            ("/msg/delete_msgs", "seqs"),
+            ("/msg/pull_msg_by_seq", "seqRanges"),
+        ] {
+            let items = vec![item; 7_900_000 / (item.len() + 1)].join(",");
+            let body = Bytes::from(format!("{{\"userID\":\"good1\",\"{list}\":[{items}]}}"));
+            let size = body.len();
+            let found = fault(post(&user, path, body).await, size);
+            assert_eq!(found, None, "{path} {item}");
+        }
     }
     bystanders.unharmed(&server).await;
 }
