@@ -8,40 +8,48 @@ use serde_json::json;
 /// How often the server is killed.
 const KILLS: usize = 12;
 
-/// The read position of a device's user, as the server has it.
-async fn cursor(rest: &Rest, device: &Device) -> i64 {
-    let conversation = device.conversation();
-    let body = json!({"userID": device.user, "conversationIDs": [conversation]});
-    let data = rest
-        .data("/msg/get_conversations_has_read_and_max_seq", &body)
-        .await;
-    data["seqs"][&conversation]["hasReadSeq"]
-        .as_i64()
-        .unwrap_or(0)
+/// Who reads where, by REST beside the connections.
+struct Reader {
+    user: String,
+    token: String,
+    conversation: String,
+}
+
+impl Reader {
+    fn of(device: &Device) -> Self {
+        Self {
+            user: device.user.clone(),
+            token: device.token.clone(),
+            conversation: device.conversation(),
+        }
+    }
+
+    /// The read position and the newest seq, as the server has them.
+    async fn positions(&self, rest: &Rest) -> (i64, i64) {
+        let body = json!({"userID": self.user, "conversationIDs": [self.conversation]});
+        let data = rest
+            .data("/msg/get_conversations_has_read_and_max_seq", &body)
+            .await;
+        let seqs = &data["seqs"][&self.conversation];
+        let number = |name: &str| seqs[name].as_i64().unwrap_or(0);
+        (number("hasReadSeq"), number("maxSeq"))
+    }
 }
 
 /// Looks at every user's read position; every second user then reads everything.
-async fn read_positions(server: &Server, devices: &[Device], evidence: &mut Evidence) {
-    for (at, device) in devices.iter().step_by(2).enumerate() {
-        let rest = server.anonymous().with_token(&device.token);
+async fn read_positions(server: &Server, readers: &[Reader], evidence: &mut Evidence) {
+    for (at, reader) in readers.iter().enumerate() {
+        let rest = server.anonymous().with_token(&reader.token);
         let mut note = |seq| {
-            let seen = (device.user.clone(), device.conversation(), seq);
+            let seen = (reader.user.clone(), reader.conversation.clone(), seq);
             evidence.cursors.push(seen);
         };
-        note(cursor(&rest, device).await);
-        if at % 2 == 0 {
-            let body = json!({"userID": device.user, "conversationIDs": [device.conversation()]});
-            let heads = rest
-                .data("/msg/get_conversations_has_read_and_max_seq", &body)
-                .await;
-            let max = heads["seqs"][device.conversation()]["maxSeq"]
-                .as_i64()
-                .unwrap_or(0);
-            if max > 0 {
-                let body = json!({"userID": device.user, "conversationID": device.conversation(), "hasReadSeq": max, "seqs": []});
-                rest.data("/msg/mark_conversation_as_read", &body).await;
-                note(max);
-            }
+        let (read, max) = reader.positions(&rest).await;
+        note(read);
+        if at % 2 == 0 && max > 0 {
+            let body = json!({"userID": reader.user, "conversationID": reader.conversation, "hasReadSeq": max, "seqs": []});
+            rest.data("/msg/mark_conversation_as_read", &body).await;
+            note(max);
         }
     }
 }
@@ -54,10 +62,12 @@ async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing
     for n in 0..3 {
         devices.extend(pair(&server, &format!("ann{n}"), &format!("bob{n}")).await);
     }
+    let readers: Vec<Reader> = devices.iter().step_by(2).map(Reader::of).collect();
     let mut interrupted = 0;
     for life in 0..=KILLS {
-        read_positions(&server, &devices, &mut evidence).await;
+        // At once, so that connections also meet what the server still has to do from before.
         let run = Run::start(server.ws_url(), devices, life);
+        read_positions(&server, &readers, &mut evidence).await;
         run.under_way(rand::random_range(100..1000)).await;
         if life < KILLS {
             server.kill().await;
@@ -75,7 +85,7 @@ async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing
             server.restart().await.expect("it starts over what is left");
         }
     }
-    read_positions(&server, &devices, &mut evidence).await;
+    read_positions(&server, &readers, &mut evidence).await;
     settle(server.ws_url(), &mut devices, &mut evidence).await;
     assert!(
         interrupted > KILLS * devices.len(),
