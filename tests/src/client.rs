@@ -3,7 +3,7 @@
 //! Every frame that arrives is kept raw and in order in [`Client::arrivals`]; what the methods return is decoded from the same
 //! frames. Waiting for an answer keeps pushes that come first, and the other way round.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -330,11 +330,9 @@ impl Client {
                 order: 0,
             };
             let answer: PullMessageBySeqsResp = self.call(1002, &body).await?;
-            let of = |mut answers: std::collections::BTreeMap<String, PullMsgs>| {
-                answers.remove(conversation).map(|pulled| pulled.msgs)
-            };
+            let of = |mut answers: BTreeMap<String, PullMsgs>| answers.remove(conversation);
             match of(answer.msgs).or_else(|| of(answer.notification_msgs)) {
-                Some(pulled) if !pulled.is_empty() => messages.extend(pulled),
+                Some(pulled) if !pulled.msgs.is_empty() => messages.extend(pulled.msgs),
                 _ => return Ok(messages),
             }
         }
