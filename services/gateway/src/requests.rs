@@ -25,7 +25,19 @@ pub(crate) struct Answer {
 
 /// Does what the client asks for.
 pub(crate) async fn answer(hub: Arc<Hub>, conn: Arc<Conn>, request: Request) -> Answer {
-    let result = handle(&hub, &conn, &request).await;
+    let is_pull = matches!(
+        request.req_identifier,
+        reqs::PULL_MSG_BY_RANGE | reqs::PULL_MSG_BY_SEQS | reqs::GET_LAST_MSG
+    );
+    let turn = if is_pull {
+        hub.pull_turn().await.map(Some)
+    } else {
+        Ok(None)
+    };
+    let result = match &turn {
+        Ok(_) => handle(&hub, &conn, &request).await,
+        Err(busy) => Err(busy.clone()),
+    };
     let response = match result {
         Ok(data) => echo(&request, data),
         Err(e) => refusal(&request, &e),

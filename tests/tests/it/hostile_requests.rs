@@ -1,7 +1,7 @@
 //! Requests over a connection with bodies that no client sends, beside a chat that must not notice.
 
 use bytes::Bytes;
-use magpie_envelope::Response;
+use magpie_envelope::{Codec, Encoding, Request, Response};
 use magpie_proto::openim::msg::{
     ConversationSeqs, GetConversationsHasReadAndMaxSeqReq, GetLastMessageReq, GetSeqMessageReq,
     GetSeqMessageResp,
@@ -10,8 +10,10 @@ use magpie_proto::openim::sdkws::{
     GetMaxSeqReq, MsgData, PullMessageBySeqsReq, PullMessageBySeqsResp, SeqRange,
     SubUserOnlineStatus, SubUserOnlineStatusTips,
 };
-use magpie_tests::{Bystanders, Client, Handshake, Server, text_message};
+use magpie_tests::{Bystanders, Client, Handshake, Options, Server, text_message};
 use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const ME: &str = "mallory";
 /// A chat of mallory's own.
@@ -302,5 +304,86 @@ async fn thousands_of_subscriptions_are_answered_and_bounded() {
             .collect();
         assert_eq!(online, [false, false, false, true]);
     }
+    bystanders.unharmed(&server).await;
+}
+
+/// A connection that asks for its whole chat and reads nothing of the answer but its first bytes.
+async fn ask_and_look_away(server: &Server, token: &str) -> TcpStream {
+    let address = server.ws_url().trim_start_matches("ws://");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let query = format!(
+        "sendID={ME}&token={token}&platformID=5&operationID=o&isBackground=false&sdkType=js"
+    );
+    let head = format!(
+        "GET /?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut upgraded = Vec::new();
+    while !upgraded.ends_with(b"\r\n\r\n") {
+        upgraded.push(stream.read_u8().await.expect("an upgrade"));
+    }
+    let pull = ranges(vec![SeqRange {
+        conversation_id: CHAT.to_owned(),
+        begin: 1,
+        end: 1000,
+        num: 1000,
+    }]);
+    let request = Request {
+        req_identifier: 1002,
+        send_id: ME.to_owned(),
+        operation_id: "o".to_owned(),
+        data: pull.encode_to_vec().into(),
+        ..Request::default()
+    };
+    let codec = Codec {
+        encoding: Encoding::Json,
+        compressed: false,
+    };
+    let envelope = codec.encode_request(&request);
+    let length = u16::try_from(envelope.len()).expect("a short request");
+    let mut frame = vec![0x82, 0x80 | 126];
+    frame.extend(length.to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(&envelope);
+    stream.write_all(&frame).await.expect("sent");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_that_nobody_reads_do_not_fill_the_memory() {
+    let limit = |name: &str, value: &str| (format!("MAGPIE_GATEWAY_{name}"), value.to_owned());
+    let server = Server::start_with(Options {
+        env: vec![
+            limit("MAX_QUEUES_BYTES", "50000000"),
+            limit("MAX_PULLS", "2"),
+        ],
+        ..Options::default()
+    })
+    .await
+    .expect("it starts");
+    let bystanders = Bystanders::start(&server).await;
+    mallory(&server).await;
+    let token = server.user_token(ME, 2).await;
+    let mut native = server
+        .connect_with(Handshake::go(ME, 2, &token))
+        .await
+        .expect("connected");
+    for _ in 0..150 {
+        let mut message = text_message(ME, "good1", "");
+        message.content = Bytes::from(vec![b'x'; 40_000]);
+        native.send_message(&message).await.expect("it is taken");
+        native.push().await.expect("its push");
+    }
+    let token = server.user_token(ME, 5).await;
+    let mut looking_away = Vec::new();
+    for _ in 0..100 {
+        looking_away.push(ask_and_look_away(&server, &token).await);
+    }
+    for stream in &looking_away {
+        // The answer begins, or the server has hung up.
+        stream.peek(&mut [0]).await.ok();
+    }
+    drop(looking_away);
     bystanders.unharmed(&server).await;
 }
