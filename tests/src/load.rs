@@ -2,7 +2,7 @@
 //!
 //! A [`Device`] keeps a window of sends open and reads whatever comes. When its connection ends it does with unanswered sends
 //! what its [`Habit`] says: it sends them again first thing on the next connection, with the same ids and in the same order, as
-//! a client with an outbox does, or it forgets them. What it saw becomes [`Evidence`](crate::Evidence).
+//! a client with an outbox does, or it forgets them. What it saw becomes [`Evidence`](crate::evidence::Evidence).
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
