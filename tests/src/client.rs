@@ -3,20 +3,25 @@
 //! Every frame that arrives is kept raw and in order in [`Client::arrivals`]; what the methods return is decoded from the same
 //! frames. Waiting for an answer keeps pushes that come first, and the other way round.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use magpie_envelope::{Codec, Encoding, Limits, Request, Response};
 use magpie_proto::openim::msg::SendMsgResp;
-use magpie_proto::openim::sdkws::{MsgData, PushMessages};
+use magpie_proto::openim::sdkws::{
+    MsgData, PullMessageBySeqsReq, PullMessageBySeqsResp, PullMsgs, PushMessages, SeqRange,
+};
 use prost::Message as _;
 
 use crate::{Arrival, Conn, Event, Handshake, Opcode};
 
 /// How long an answer or a push may take.
 const ANSWER_BOUND: Duration = Duration::from_secs(20);
+
+/// How many messages one pull asks for: few enough for an answer that native clients take (1 MiB).
+const PULL: i64 = 100;
 
 /// A message that was pushed.
 #[derive(Debug, Clone)]
@@ -140,12 +145,27 @@ impl Client {
         req_identifier: i32,
         data: Bytes,
     ) -> anyhow::Result<String> {
+        let operation_id = format!("test-{:016x}", rand::random::<u64>());
+        self.send_request_as(&operation_id, req_identifier, data)
+            .await
+    }
+
+    /// Sends a request under a trace id of the caller's.
+    ///
+    /// # Errors
+    /// The socket is closed.
+    pub async fn send_request_as(
+        &mut self,
+        operation_id: &str,
+        req_identifier: i32,
+        data: Bytes,
+    ) -> anyhow::Result<String> {
         self.counter += 1;
         let msg_incr = format!("{}_{}_{}", self.user, self.platform, self.counter);
         let request = Request {
             req_identifier,
             send_id: self.user.clone(),
-            operation_id: format!("test-{:016x}", rand::random::<u64>()),
+            operation_id: operation_id.to_owned(),
             msg_incr: msg_incr.clone(),
             data,
             ..Request::default()
@@ -279,6 +299,41 @@ impl Client {
             match self.arrive().await? {
                 Event::Closed { .. } => return Ok(()),
                 event => self.sort(&event)?,
+            }
+        }
+    }
+
+    /// Whatever comes next, as it is.
+    ///
+    /// # Errors
+    /// Nothing comes in time.
+    pub async fn event(&mut self) -> anyhow::Result<Event> {
+        self.arrive().await
+    }
+
+    /// A whole conversation as this user pulls it, from seq 1 to the newest, in the order of the answers.
+    ///
+    /// # Errors
+    /// A pull fails.
+    pub async fn pull_all(&mut self, conversation: &str) -> anyhow::Result<Vec<MsgData>> {
+        let mut messages: Vec<MsgData> = Vec::new();
+        loop {
+            let begin = i64::try_from(messages.len())? + 1;
+            let body = PullMessageBySeqsReq {
+                user_id: self.user.clone(),
+                seq_ranges: vec![SeqRange {
+                    conversation_id: conversation.to_owned(),
+                    begin,
+                    end: begin + PULL - 1,
+                    num: PULL,
+                }],
+                order: 0,
+            };
+            let answer: PullMessageBySeqsResp = self.call(1002, &body).await?;
+            let of = |mut answers: BTreeMap<String, PullMsgs>| answers.remove(conversation);
+            match of(answer.msgs).or_else(|| of(answer.notification_msgs)) {
+                Some(pulled) if !pulled.msgs.is_empty() => messages.extend(pulled.msgs),
+                _ => return Ok(messages),
             }
         }
     }

@@ -5,17 +5,24 @@
 //! puts envelopes and messages on top. [`golden`] plays recorded exchanges and compares every line. Nothing here sleeps or
 //! retries to make a test pass: every wait is for a state and has a bound, and running into the bound is an error.
 
+mod bystanders;
 mod client;
 mod decode;
+mod disk;
+pub mod evidence;
 pub mod golden;
 mod handshake;
+pub mod load;
 mod rest;
 mod server;
 mod token;
+pub mod trace;
 mod ws;
 
+pub use bystanders::Bystanders;
 pub use client::{Client, Push, text_message};
 pub use decode::{decode_message, response_type};
+pub use disk::Disk;
 pub use handshake::{Handshake, Query, Refusal};
 pub use rest::{Answer, Rest};
 pub use server::{Options, Server, env};

@@ -4,17 +4,17 @@
 //! server and read from its ready line. Of `MAGPIE_*` it gets only what the test sets. Its log goes to a file that is printed when the test panics. Dropping a [`Server`]
 //! kills the process and removes the data directory that was made for it.
 
-use std::os::unix::process::ExitStatusExt as _;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
+use self::process::{Ready, START_BOUND, command, spawn, tail};
 use crate::{Client, Conn, Handshake, Rest};
 
 /// Names of the environment variables that tests set, in one place.
@@ -25,8 +25,6 @@ pub mod env {
     pub const MULTI_LOGIN_POLICY: &str = "MAGPIE_AUTH_MULTI_LOGIN_POLICY";
 }
 
-/// How long a server may take to print its ready line. Generous: debug build, busy machine.
-const START_BOUND: Duration = Duration::from_secs(60);
 /// How long a server may take to drain after SIGTERM.
 const DRAIN_BOUND: Duration = Duration::from_secs(60);
 
@@ -52,17 +50,6 @@ impl Default for Options {
             args: Vec::new(),
         }
     }
-}
-
-/// The line that the server prints when it accepts connections.
-#[derive(Debug, Clone, Deserialize)]
-struct Ready {
-    event: String,
-    ws: String,
-    api: String,
-    ops: String,
-    grpc: String,
-    admin: String,
 }
 
 /// A running server.
@@ -107,6 +94,21 @@ impl Server {
             log,
             _owned: owned,
         })
+    }
+
+    /// Starts a server that must not come up: its exit code and everything it says on stderr.
+    ///
+    /// # Errors
+    /// It does come up, or is killed.
+    pub async fn refused(options: &Options, data_dir: &Path) -> anyhow::Result<(i32, String)> {
+        let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
+        let log = owned.path().join("server.log");
+        let mut child = command(options, data_dir, &log)?.spawn()?;
+        let status = timeout(START_BOUND, child.wait())
+            .await
+            .context("the server goes on")??;
+        let code = status.code().context("it ended by a signal")?;
+        Ok((code, std::fs::read_to_string(&log)?))
     }
 
     /// `ws://…` of the gateway.
@@ -161,6 +163,15 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Whether the process has not ended.
+    ///
+    /// # Panics
+    /// Nobody can tell.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the process can be asked");
+        ended.is_none()
     }
 
     /// A REST client without a token.
@@ -250,9 +261,17 @@ impl Server {
     /// It has ended already, or doesn't end in time.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(libc::SIGTERM)?;
+        self.ended().await
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Errors
+    /// It doesn't end in time.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(timeout(DRAIN_BOUND, self.child.wait())
             .await
-            .context("the server didn't drain in time")??)
+            .context("the server didn't end in time")??)
     }
 
     /// Sends any signal to the process.
@@ -293,84 +312,4 @@ impl Drop for Server {
             eprintln!("--- log of the server\n{}", tail(&self.log()));
         }
     }
-}
-
-/// Path of the binary under test.
-fn binary() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("MAGPIE_BIN") {
-        return Ok(PathBuf::from(path));
-    }
-    let test = std::env::current_exe()?;
-    let folders = test.ancestors().skip(1).take(3);
-    folders
-        .map(|folder| folder.join("magpie"))
-        .find(|path| path.is_file())
-        .context("no magpie binary: build it with `cargo build -p magpie-server` or set MAGPIE_BIN")
-}
-
-async fn spawn(options: &Options, data_dir: &Path, log: &Path) -> anyhow::Result<(Child, Ready)> {
-    let stderr = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)?;
-    let mut command = Command::new(binary()?);
-    for (name, _) in
-        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAGPIE_"))
-    {
-        command.env_remove(name);
-    }
-    let mut child = command
-        .arg("up")
-        .arg("--data-dir")
-        .arg(data_dir)
-        .args(["--ws-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
-        .args([
-            "--ops-listen",
-            "127.0.0.1:0",
-            "--grpc-listen",
-            "127.0.0.1:0",
-            "--json",
-        ])
-        .args(&options.args)
-        .env(env::SECRET, &options.secret)
-        .envs(options.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(stderr)
-        .kill_on_drop(true)
-        .spawn()?;
-    let stdout = child.stdout.take().context("stdout is piped")?;
-    let mut lines = BufReader::new(stdout).lines();
-    let waiting = async {
-        while let Some(line) = lines.next_line().await? {
-            if let Ok(ready) = serde_json::from_str::<Ready>(&line)
-                && ready.event == "ready"
-            {
-                return Ok(ready);
-            }
-        }
-        bail!("the server ended its output before it was ready")
-    };
-    let ready = match timeout(START_BOUND, waiting).await {
-        Ok(Ok(ready)) => ready,
-        outcome => {
-            child.start_kill()?;
-            let status = child.wait().await?;
-            let logged = std::fs::read_to_string(log).unwrap_or_default();
-            let why = outcome.map_or_else(|late| late.to_string(), |early| format!("{early:?}"));
-            let code = status.code().or_else(|| status.signal());
-            bail!("not ready ({why}, ended with {code:?}):\n{}", tail(&logged));
-        }
-    };
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok((child, ready))
-}
-
-/// The last lines of a log.
-fn tail(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(120)..)
-        .unwrap_or_default()
-        .join("\n")
 }

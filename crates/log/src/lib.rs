@@ -133,7 +133,14 @@ pub enum LogError {
 
 impl From<LogError> for magpie_types::Error {
     fn from(e: LogError) -> Self {
-        magpie_types::Error::internal(e)
+        match e {
+            LogError::Unavailable(_) => magpie_types::Error::new(
+                magpie_types::Code::INTERNAL,
+                "busy: messages can't be taken now, try again later",
+            )
+            .with_source(e),
+            _ => magpie_types::Error::internal(e),
+        }
     }
 }
 

@@ -122,6 +122,11 @@ pub trait IntoStatus {
 
 impl IntoStatus for Error {
     fn into_status(self) -> Status {
+        // The cause stays behind in this process, so this is the place to log it.
+        if std::error::Error::source(&self).is_some() && self.code() == magpie_types::Code::INTERNAL
+        {
+            tracing::warn!(error = self.report(), "a call failed");
+        }
         magpie_proto::status::to_status(&self)
     }
 }

@@ -71,6 +71,9 @@ const ANONYMOUS: &[&str] = &[
     "/openim.auth.Auth/parseToken",
 ];
 
+/// Longest request of a caller without a token, bytes.
+const MAX_ANONYMOUS: usize = 64 << 10;
+
 /// Serves the port until shutdown; calls under way are finished.
 pub async fn serve(
     deps: Deps,
@@ -209,7 +212,12 @@ impl Service<http::Request<axum::body::Body>> for Edge {
 
     fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
         let edge = self.clone();
-        let request = request.map(|body| Body::new(Limited::new(body, edge.max_message_bytes)));
+        let limit = if ANONYMOUS.contains(&request.uri().path()) {
+            edge.max_message_bytes.min(MAX_ANONYMOUS)
+        } else {
+            edge.max_message_bytes
+        };
+        let request = request.map(|body| Body::new(Limited::new(body, limit)));
         Box::pin(async move { Ok(edge.answer(request).await.unwrap_or_else(Status::into_http)) })
     }
 }

@@ -1,7 +1,7 @@
 //! From SQLite's errors to the store's: what ends one request, and what ends the whole transaction.
 
 use magpie_store::{Schema, StoreError};
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi::SQLITE_IOERR_SHMSIZE};
 
 /// Why a request could not be carried out.
 pub(crate) enum Failure {
@@ -63,7 +63,10 @@ pub(crate) fn is_environmental(e: &rusqlite::Error) -> bool {
 
 /// The store's error for a failure of the engine, in words that an operator can act on.
 pub(crate) fn unavailable(e: &rusqlite::Error) -> StoreError {
+    let extended = e.sqlite_error().map(|error| error.extended_code);
     let what = match e.sqlite_error_code() {
+        // SQLite calls it an I/O error when the file that is mapped as shared memory has no room to grow.
+        _ if extended == Some(SQLITE_IOERR_SHMSIZE) => "the disk is full",
         Some(ErrorCode::DiskFull) => "the disk is full",
         Some(ErrorCode::ReadOnly) => "the database is read-only",
         Some(ErrorCode::SystemIoFailure) => "the disk answered with an i/o error",

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Longest request body, bytes.
     pub max_body_bytes: usize,
+    /// Memory for all request bodies under way beyond the first 64 KiB of each, bytes; the next large one is answered 429.
+    pub max_bodies_bytes: usize,
     /// Open connections; the next one waits to be accepted.
     pub max_connections: usize,
     /// Requests being worked on; the next one is answered 429.
@@ -24,6 +26,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_body_bytes: 8 << 20,
+            max_bodies_bytes: 64 << 20,
             max_connections: 10_000,
             max_requests: 1_000,
             request_timeout_ms: 30_000,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, header, request::Parts};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use magpie_discovery::name;
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
 use magpie_service::{Caller, Context, Deps};
 use magpie_types::{Code, Error, UserId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     answer::{self, Answer, Failure},
@@ -25,22 +25,29 @@ use crate::{
 /// Paths that need no token; everything that begins like them counts.
 const WITHOUT_TOKEN: [&str; 2] = ["/auth/get_admin_token", "/auth/parse_token"];
 
+/// This much of a body needs no part of the memory for bodies. A caller without a token can't send more.
+const SMALL_BODY: usize = 64 << 10;
+
 /// The API, shared by all connections.
 pub(crate) struct Api {
     deps: Deps,
     config: Config,
     routes: HashMap<&'static str, &'static Route>,
     requests: Semaphore,
+    /// KiB of memory for bodies.
+    bodies: Semaphore,
 }
 
 impl Api {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let posts = routes::all().filter(|route| route.method == RouteMethod::Post);
         let requests = Semaphore::new(config.max_requests);
+        let bodies = Semaphore::new(config.max_bodies_bytes >> 10);
         Self {
             deps,
             routes: posts.map(|route| (route.path, route)).collect(),
             requests,
+            bodies,
             config,
         }
     }
@@ -96,11 +103,16 @@ impl Api {
         let Some(handler) = route.handler else {
             return Err(not_built(route.path));
         };
+        let limit = match &context {
+            Some(_) => self.config.max_body_bytes,
+            None => self.config.max_body_bytes.min(SMALL_BODY),
+        };
+        let (body, _memory) = read(body, limit, &self.bodies).await?;
         let call = Call {
             deps: self.deps.clone(),
             config: self.config.clone(),
             context,
-            body: read(body, self.config.max_body_bytes).await?,
+            body,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             content_type: text(&parts.headers, header::CONTENT_TYPE.as_str()).to_owned(),
             not_null: route.not_null,
@@ -161,12 +173,41 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
-        Err(_) => Err(Failure::Unbound(Error::args(
-            "the request body ended early",
-        ))),
+/// The whole body, and its part of the memory for bodies, which is taken as bytes arrive and not as they are announced.
+async fn read(
+    body: Incoming,
+    limit: usize,
+    memory: &Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Failure> {
+    let mut body = Limited::new(body, limit);
+    let mut whole = BytesMut::new();
+    let mut part: Option<SemaphorePermit<'_>> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(unreadable)?.into_data() else {
+            continue;
+        };
+        let beyond = (whole.len() + data.len()).saturating_sub(SMALL_BODY);
+        let wanted = beyond.div_ceil(1 << 10);
+        let has = part.as_ref().map_or(0, SemaphorePermit::num_permits);
+        if wanted > has {
+            let more = u32::try_from(wanted - has).unwrap_or(u32::MAX);
+            let Ok(more) = memory.try_acquire_many(more) else {
+                metrics::counter!("magpie_api_bodies_refused_total").increment(1);
+                return Err(Error::from(Code::RATE_LIMITED).into());
+            };
+            match &mut part {
+                Some(part) => part.merge(more),
+                None => part = Some(more),
+            }
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok((whole.freeze(), part))
+}
+
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Failure {
+    if error.is::<LengthLimitError>() {
+        return Failure::TooLarge;
+    }
+    Failure::Unbound(Error::args("the request body ended early"))
 }

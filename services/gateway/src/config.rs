@@ -28,6 +28,10 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// Bytes that may wait for one client; with more it is closed as slow and resyncs.
     pub max_queue_bytes: usize,
+    /// Bytes that may wait for all clients together; with more, a client for whom more would wait is closed as slow.
+    pub max_queues_bytes: usize,
+    /// Pulls under way at once, whose answers may be large; further ones wait their turn.
+    pub max_pulls: usize,
     /// A client whose oldest waiting frame is older is closed as slow, in milliseconds.
     pub max_queue_age_ms: u64,
     /// Sends of one connection that are under way or wait for their conversation; then nothing more is read from it.
@@ -62,6 +66,8 @@ impl Default for Config {
             web_ping_interval_ms: 27_000,
             request_timeout_ms: 10_000,
             max_queue_bytes: 4 << 20,
+            max_queues_bytes: 512 << 20,
+            max_pulls: 32,
             max_queue_age_ms: 10_000,
             max_sends: 64,
             messages_per_second: 500,

@@ -13,8 +13,9 @@ use magpie_types::Platform;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::config::Config;
 use crate::frame;
-use crate::outgoing::{Outgoing, Push, Status};
+use crate::outgoing::{self, Outgoing, Push, Status};
 use crate::sends::Send;
 
 /// See the module.
@@ -28,6 +29,8 @@ pub(crate) struct Conn {
     pub(crate) stream: TcpStream,
     /// Bytes that may wait for this client.
     pub(crate) max_queue_bytes: usize,
+    /// Bytes that may wait for all clients.
+    max_queues_bytes: usize,
     background: AtomicBool,
     draining: AtomicBool,
     waker: AtomicWaker,
@@ -42,7 +45,7 @@ impl Conn {
         codec: Codec,
         token: Box<str>,
         stream: TcpStream,
-        max_queue_bytes: usize,
+        config: &Config,
     ) -> Self {
         Self {
             number,
@@ -51,7 +54,8 @@ impl Conn {
             codec,
             token,
             stream,
-            max_queue_bytes,
+            max_queue_bytes: config.max_queue_bytes,
+            max_queues_bytes: config.max_queues_bytes,
             background: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -167,6 +171,9 @@ impl Conn {
             let mut out = self.lock();
             let before = out.status();
             act(&mut out);
+            if out.status().waiting_since.is_some() && outgoing::waiting() > self.max_queues_bytes {
+                out.abort("slow");
+            }
             let after = out.status();
             (before.waiting_since.is_none() && after.waiting_since.is_some())
                 || (after.ended && !before.ended)

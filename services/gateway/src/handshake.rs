@@ -175,7 +175,7 @@ async fn begin(
         params.codec(),
         params.token.as_str().into(),
         stream,
-        hub.config.max_queue_bytes,
+        &hub.config,
     ));
     hub.join(&conn, &params.operation_id).await;
     metrics::handshake(0);

@@ -20,7 +20,7 @@ use magpie_proto::openim::push::push_msg_service_client::PushMsgServiceClient;
 use magpie_proto::status::from_status;
 use magpie_service::{Caller, Context, Deps};
 use magpie_types::{Code, Error, Platform, Result, UserId, ids};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 use crate::config::Config;
 use crate::conn::Conn;
@@ -53,6 +53,8 @@ pub(crate) struct Hub {
     hasher: RandomState,
     /// Users whose last report failed.
     unreported: Mutex<HashSet<UserId>>,
+    /// Turns of pulls.
+    pulls: Semaphore,
     channels: Channels,
 }
 
@@ -81,6 +83,7 @@ impl Hub {
         };
         Arc::new(Self {
             deps: deps.clone(),
+            pulls: Semaphore::new(config.max_pulls.max(1)),
             config,
             id,
             registry: Registry::default(),
@@ -148,6 +151,14 @@ impl Hub {
 
     pub(crate) fn push(&self) -> PushMsgServiceClient<Channel> {
         PushMsgServiceClient::new(self.channels.push.clone())
+    }
+
+    /// A pull's turn, held until its answer is encoded: answers may be large.
+    pub(crate) async fn pull_turn(&self) -> Result<SemaphorePermit<'_>> {
+        match tokio::time::timeout(self.config.request_timeout(), self.pulls.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Error::new(Code::INTERNAL, "busy: too many pulls")),
+        }
     }
 
     /// A call to another service, with its time limit.

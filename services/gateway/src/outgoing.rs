@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
@@ -17,6 +18,14 @@ use crate::metrics;
 
 /// Frames that go into one system call.
 const BATCH: usize = 32;
+
+/// Bytes that wait on all connections of the process.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that wait on all connections of the process.
+pub(crate) fn waiting() -> usize {
+    WAITING.load(Ordering::Relaxed)
+}
 
 /// A socket that takes what it has room for.
 pub(crate) trait TryWrite {
@@ -253,14 +262,23 @@ impl<T> Outgoing<T> {
 
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
+        WAITING.fetch_add(bytes, Ordering::Relaxed);
         metrics::queued(bytes as f64);
     }
 
     fn remove(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
         if bytes > 0 {
+            WAITING.fetch_sub(bytes, Ordering::Relaxed);
             metrics::queued(-(bytes as f64));
         }
+    }
+}
+
+impl<T> Drop for Outgoing<T> {
+    fn drop(&mut self) {
+        self.remove(self.bytes);
     }
 }
 

@@ -25,7 +25,19 @@ pub(crate) struct Answer {
 
 /// Does what the client asks for.
 pub(crate) async fn answer(hub: Arc<Hub>, conn: Arc<Conn>, request: Request) -> Answer {
-    let result = handle(&hub, &conn, &request).await;
+    let is_pull = matches!(
+        request.req_identifier,
+        reqs::PULL_MSG_BY_RANGE | reqs::PULL_MSG_BY_SEQS | reqs::GET_LAST_MSG
+    );
+    let turn = if is_pull {
+        hub.pull_turn().await.map(Some)
+    } else {
+        Ok(None)
+    };
+    let result = match &turn {
+        Ok(_) => handle(&hub, &conn, &request).await,
+        Err(busy) => Err(busy.clone()),
+    };
     let response = match result {
         Ok(data) => echo(&request, data),
         Err(e) => refusal(&request, &e),
@@ -67,9 +79,9 @@ pub(crate) fn undecodable(error: prost::DecodeError) -> Error {
     Error::args("the body is not the protobuf message of this request").with_source(error)
 }
 
-/// Refusals are the client's business; failures are ours.
+/// Refusals are the client's business; failures are ours. Without a cause here, the service that failed has logged it.
 pub(crate) fn log(error: &Error) {
-    if error.code() == Code::INTERNAL {
+    if error.code() == Code::INTERNAL && std::error::Error::source(error).is_some() {
         tracing::warn!(error = error.report(), "request failed");
     }
 }

@@ -136,8 +136,9 @@ impl Service {
     }
 
     pub(crate) async fn load_view(&self, user: &str, conversation: &str) -> Result<View> {
-        let head: Option<Head> = self.deps.store.find(key![conversation]).await?;
+        // In this order: a message raises both at once, and nobody has read more than there is.
         let seqs: Option<UserSeq> = self.deps.store.find(key![user, conversation]).await?;
+        let head: Option<Head> = self.deps.store.find(key![conversation]).await?;
         Ok(View {
             head: head.unwrap_or_else(|| empty_head(conversation)),
             seqs: seqs.unwrap_or_else(|| empty_user_seq(user, conversation)),

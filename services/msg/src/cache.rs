@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::Deps;
 use magpie_store::{
     Document as _, Documents as _, Value,
-    documents::{Conversation, Friend, Participants, User},
+    documents::{Conversation, Friend, Message, Participants, User},
     key,
 };
-use magpie_types::{Result, ServerMsgId};
+use magpie_types::{Result, ServerMsgId, time::now_ms};
 use moka::sync::Cache;
 
 use crate::Config;
@@ -29,6 +30,7 @@ pub(crate) struct Caches {
     friends: Cache<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
+    started_at: i64,
 }
 
 fn pair(key: &[Value]) -> Option<PairKey> {
@@ -61,6 +63,7 @@ impl Caches {
                 .max_capacity(config.cache_entries)
                 .time_to_live(Duration::from_secs(24 * 3600))
                 .build(),
+            started_at: now_ms(),
         };
         let (users, recv_opts, friends) = (
             caches.users.clone(),
@@ -145,7 +148,27 @@ impl Caches {
     }
 
     /// The time of the first send with this id; remembers `now` if there was none.
-    pub(crate) fn first_sent(&self, id: ServerMsgId, now: i64) -> i64 {
-        self.sent.get_with(id.0, || now)
+    ///
+    /// A message that its client made before this process started may be a resend of one that an earlier process took: only
+    /// then the store is asked.
+    pub(crate) async fn first_sent(
+        &self,
+        deps: &Deps,
+        stem: &str,
+        id: ServerMsgId,
+        msg: &MsgData,
+    ) -> Result<i64> {
+        if let Some(time) = self.sent.get(&id.0) {
+            return Ok(time);
+        }
+        let stored: Option<Message> = if msg.create_time < self.started_at {
+            deps.store
+                .find(vec![Value::from(stem), Value::Blob(id.0.to_vec().into())])
+                .await?
+        } else {
+            None
+        };
+        let first = stored.map_or(msg.send_time, |message| message.send_time);
+        Ok(self.sent.get_with(id.0, || first))
     }
 }

@@ -106,15 +106,16 @@ impl Service {
             }
             own
         };
-        let heads: Vec<Option<Head>> = self
-            .deps
-            .store
-            .find_many(ids.iter().map(|id| key![id.as_str()]).collect())
-            .await?;
+        // Positions before heads: a message raises both at once, and nobody has read more than there is.
         let seqs: Vec<Option<UserSeq>> = self
             .deps
             .store
             .find_many(ids.iter().map(|id| key![user, id.as_str()]).collect())
+            .await?;
+        let heads: Vec<Option<Head>> = self
+            .deps
+            .store
+            .find_many(ids.iter().map(|id| key![id.as_str()]).collect())
             .await?;
         for ((id, head), seqs) in ids.into_iter().zip(heads).zip(seqs) {
             let view = View {

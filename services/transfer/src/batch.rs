@@ -1,7 +1,8 @@
 //! One batch: number, insert, resolve conflicts, renumber, until every record has its place.
 //!
 //! The records of one stem (chat, notifications and unstored alike) form a run that is applied and published in order; the
-//! first failure ends the run, the tail is read again and the rest is renumbered, so there is never a hole.
+//! first failure ends the run, the tail is read again and the rest is renumbered, so there is never a hole. Ids are looked up
+//! only on a conflict, but then all that are left in the run at once: after a crash a whole batch can be a replay.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -22,6 +23,9 @@ pub(crate) struct Item {
     pub(crate) record: Inbound,
     pub(crate) position: Position,
 }
+
+/// Messages of a run that are stored already, by id.
+type Known = HashMap<Bytes, Message>;
 
 /// What a batch came to, in the order in which it is published; the stem is the key in the stored log.
 #[derive(Default)]
@@ -71,10 +75,12 @@ pub(crate) async fn apply(
     mut runs: Vec<VecDeque<Item>>,
     done: &mut Done,
 ) -> Result<()> {
+    let mut known: Vec<Known> = runs.iter().map(|_| Known::new()).collect();
     while runs.iter().any(|run| !run.is_empty()) {
         let mut numbered = Vec::with_capacity(runs.len());
-        for run in &mut runs {
-            numbered.push(number(store, tails, run, done).await?);
+        for (run, known) in runs.iter_mut().zip(&known) {
+            repeats(store, run, known, done).await?;
+            numbered.push(number(store, tails, run, known).await?);
         }
         let rows: Vec<Vec<RunItem>> = numbered
             .iter_mut()
@@ -85,8 +91,12 @@ pub(crate) async fn apply(
         } else {
             store.insert_runs(Message::SCHEMA, rows).await?
         };
-        for ((run, numbered), outcomes) in runs.iter_mut().zip(numbered).zip(outcomes) {
-            settle(store, tails, run, numbered, outcomes, done).await?;
+        let runs = runs.iter_mut().zip(&mut known);
+        for (((run, known), numbered), outcomes) in runs.zip(numbered).zip(outcomes) {
+            let conflict = settle(store, tails, run, numbered, outcomes, done).await?;
+            if conflict {
+                look_up(store, run, known).await?;
+            }
         }
     }
     Ok(())
@@ -102,12 +112,12 @@ struct Numbered {
 }
 
 /// Takes items from the front of a run as far as they can be inserted in one go: a repeat of an id inside the run waits for
-/// the next round, in which it meets the stored row.
+/// the next round, in which it meets the stored row, and so does one that is known to be stored.
 async fn number(
     store: &SharedStore,
     tails: &Tails,
     run: &mut VecDeque<Item>,
-    _done: &mut Done,
+    known: &Known,
 ) -> Result<Vec<Numbered>> {
     let mut next: HashMap<String, i64> = HashMap::new();
     let mut seen: HashSet<Bytes> = HashSet::new();
@@ -126,7 +136,7 @@ async fn number(
             });
             continue;
         }
-        if !seen.insert(record.server_msg_id.clone()) {
+        if known.contains_key(&record.server_msg_id) || !seen.insert(record.server_msg_id.clone()) {
             break;
         }
         let last = match next.get(&record.conversation_id) {
@@ -179,6 +189,7 @@ fn row(item: &Item, seq: i64, body: Bytes) -> magpie_store::Row {
     .into_row()
 }
 
+/// Settles what was inserted and gives the rest back to the run; true if an id was met that is stored already.
 async fn settle(
     store: &SharedStore,
     tails: &Tails,
@@ -186,9 +197,10 @@ async fn settle(
     numbered: Vec<Numbered>,
     outcomes: Vec<Outcome>,
     done: &mut Done,
-) -> Result<()> {
+) -> Result<bool> {
     let mut outcomes = outcomes.into_iter();
     let mut back: Vec<Item> = Vec::new();
+    let mut conflict = false;
     for n in numbered {
         if !back.is_empty() {
             back.push(n.item);
@@ -207,13 +219,9 @@ async fn settle(
                 }
                 publish(done, &n.item, n.seq, n.body, false);
             }
-            // The row with this id settles it; the items after it are renumbered.
-            Outcome::Conflict("key") => {
-                repeated(store, &n.item, done).await?;
-                tails.forget(&conversation);
-            }
-            // Somebody else numbered on: read the tail again.
-            Outcome::Conflict(_) | Outcome::Skipped => {
+            // The row with this id settles it; or somebody else numbered on, and the tail is read again.
+            outcome @ (Outcome::Conflict(_) | Outcome::Skipped) => {
+                conflict |= outcome == Outcome::Conflict("key");
                 tails.forget(&conversation);
                 back.push(n.item);
             }
@@ -226,40 +234,88 @@ async fn settle(
     for item in back.into_iter().rev() {
         run.push_front(item);
     }
+    Ok(conflict)
+}
+
+/// Finds the messages of a run that are stored already; the first one is.
+async fn look_up(store: &SharedStore, run: &VecDeque<Item>, known: &mut Known) -> Result<()> {
+    let stored = run.iter().filter(|item| item.record.stored);
+    let keys = stored.map(|item| key(&item.record)).collect();
+    let found: Vec<Option<Message>> = store.find_many(keys).await?;
+    known.extend(
+        found
+            .into_iter()
+            .flatten()
+            .map(|message| (message.server_msg_id.clone(), message)),
+    );
+    let first = run.front().map(|item| &item.record.server_msg_id);
+    if first.is_some_and(|id| !known.contains_key(id)) {
+        return Err(StoreError::Unavailable(
+            "a conflicting message is gone".to_owned(),
+        ));
+    }
     Ok(())
 }
 
-/// A message that is stored already: at the same log position it is a replay, which passes through every later effect again; at
-/// another one it is a resend, answered to the connection that asked.
-async fn repeated(store: &SharedStore, item: &Item, done: &mut Done) -> Result<()> {
-    let key = vec![
-        Value::from(stem(&item.record.conversation_id)),
-        Value::Blob(item.record.server_msg_id.clone()),
-    ];
-    let found: Option<Message> = store.find(key).await?;
-    let found =
-        found.ok_or_else(|| StoreError::Unavailable("a conflicting message is gone".to_owned()))?;
-    let replay = found.log_incarnation == item.position.incarnation.cast_signed()
-        && found.log_partition == item.position.partition
-        && found.log_offset == item.position.offset.cast_signed();
-    if !replay {
-        done.resends += 1;
-        if !item.record.connection_id.is_empty() && found.state == 0 {
-            publish(done, item, found.seq, found.body, true);
+fn key(record: &Inbound) -> magpie_store::Key {
+    vec![
+        Value::from(stem(&record.conversation_id)),
+        Value::Blob(record.server_msg_id.clone()),
+    ]
+}
+
+/// Takes the messages at the front of a run that are stored already, and the unstored ones between them. At the same log
+/// position it is a replay, which passes through every later effect again; at another one it is a resend, answered to the
+/// connection that asked.
+async fn repeats(
+    store: &SharedStore,
+    run: &mut VecDeque<Item>,
+    known: &Known,
+    done: &mut Done,
+) -> Result<()> {
+    let mut writes = Vec::new();
+    let mut front: Vec<(Item, Option<&Message>)> = Vec::new();
+    while let Some(item) = run.pop_front() {
+        let found = known.get(&item.record.server_msg_id);
+        if item.record.stored && found.is_none() || known.is_empty() {
+            run.push_front(item);
+            break;
         }
-        return Ok(());
+        let found = found.filter(|_| item.record.stored);
+        if let Some(found) = found.filter(|found| is_replay(found, &item)) {
+            writes.extend(effects::follow_ups(&item.record, found.seq));
+        }
+        front.push((item, found));
     }
-    done.replays += 1;
-    store
-        .apply(effects::follow_ups(&item.record, found.seq))
-        .await?;
-    if found.seq == 1 {
-        effects::record_versions(store, &item.record).await?;
+    if !writes.is_empty() {
+        store.apply(writes).await?;
     }
-    if found.state == 0 {
-        publish(done, item, found.seq, found.body, false);
+    for (item, found) in front {
+        let Some(found) = found else {
+            let body = item.record.msg.clone();
+            publish(done, &item, 0, body, false);
+            continue;
+        };
+        let resend = !is_replay(found, &item);
+        if resend {
+            done.resends += 1;
+        } else {
+            done.replays += 1;
+            if found.seq == 1 {
+                effects::record_versions(store, &item.record).await?;
+            }
+        }
+        if found.state == 0 && !(resend && item.record.connection_id.is_empty()) {
+            publish(done, &item, found.seq, found.body.clone(), resend);
+        }
     }
     Ok(())
+}
+
+fn is_replay(found: &Message, item: &Item) -> bool {
+    found.log_incarnation == item.position.incarnation.cast_signed()
+        && found.log_partition == item.position.partition
+        && found.log_offset == item.position.offset.cast_signed()
 }
 
 fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {

@@ -40,10 +40,9 @@ fn b(text: &'static str) -> Bytes {
 }
 
 fn open() -> Outgoing<()> {
-    Outgoing {
-        phase: Phase::Open,
-        ..Outgoing::default()
-    }
+    let mut out = Outgoing::default();
+    out.phase = Phase::Open;
+    out
 }
 
 #[test]

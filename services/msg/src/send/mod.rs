@@ -132,7 +132,10 @@ impl Service {
         msg.server_msg_id = id.to_string();
         let stored = !is_off(&msg, option::HISTORY);
         if stored {
-            msg.send_time = self.cache.first_sent(id, msg.send_time);
+            let first = self
+                .cache
+                .first_sent(&self.deps, conversation.stem(), id, &msg);
+            msg.send_time = first.await?;
         }
         let is_notification = conversation.is_notification_stream();
         let mut receiver_ids = vec![msg.recv_id.clone()];
