@@ -102,10 +102,10 @@ impl Worker {
         let appends: Vec<_> = done
             .publish
             .iter()
-            .map(|(key, stored)| {
+            .map(|p| {
                 self.deps
                     .log
-                    .append(Topic::Stored, key, stored.encode_to_vec().into())
+                    .append(Topic::Stored, &p.key, p.stored.encode_to_vec().into())
             })
             .collect();
         for append in appends {

@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod trace;

@@ -13,9 +13,9 @@ fn check(token: Option<&str>) -> Request<AccountCheckReq> {
         check_user_i_ds: vec!["imAdmin".to_owned()],
     });
     let metadata = request.metadata_mut();
-    metadata.insert("operationid", "op".parse().unwrap());
+    metadata.insert("operationid", "op".parse().expect("a value"));
     if let Some(token) = token {
-        metadata.insert("token", token.parse().unwrap());
+        metadata.insert("token", token.parse().expect("a value"));
     }
     request
 }
