@@ -131,17 +131,13 @@ impl Worker {
                 let places = users
                     .get(receiver.as_str())
                     .and_then(|at| lookup.users.get(*at));
-                for (gateway, _) in places.iter().flat_map(|p| &p.gateways) {
-                    targets
-                        .entry(Arc::clone(gateway))
-                        .or_default()
-                        .push(receiver.clone());
-                }
-                for gateway in &lookup.unknown {
-                    targets
-                        .entry(Arc::clone(gateway))
-                        .or_default()
-                        .push(receiver.clone());
+                let known = places.iter().flat_map(|p| &p.gateways).map(|(g, _)| g);
+                for gateway in known.chain(&lookup.unknown) {
+                    let here = targets.entry(Arc::clone(gateway)).or_default();
+                    // An unknown gateway may be a known place of this user too.
+                    if here.last() != Some(receiver) {
+                        here.push(receiver.clone());
+                    }
                 }
             }
             span.record("gateways", targets.len());
@@ -175,21 +171,27 @@ impl Worker {
         false
     }
 
-    fn call(&mut self, gateway: GatewayId, items: Vec<Item>) -> impl Future<Output = ()> + use<> {
+    /// The way to this gateway and no other: one that got another's deliveries would take its own for repeats.
+    fn channel(&mut self, gateway: &str) -> Option<Channel> {
         let known = |gateways: &[(String, Channel)]| {
-            gateways
-                .iter()
-                .find(|(id, _)| **id == *gateway)
-                .or_else(|| gateways.first())
-                .map(|(_, c)| c.clone())
+            let found = gateways.iter().find(|(id, _)| id == gateway);
+            found.map(|(_, channel)| channel.clone())
         };
-        if known(&self.gateways).is_none() {
+        known(&self.gateways).or_else(|| {
             self.gateways = self.deps.registry.instances(name::GATEWAY);
-        }
-        let channel = known(&self.gateways);
+            known(&self.gateways)
+        })
+    }
+
+    fn call(&mut self, gateway: GatewayId, items: Vec<Item>) -> impl Future<Output = ()> + use<> {
+        let channel = self.channel(&gateway);
         let timeout = Duration::from_millis(self.config.deliver_timeout_ms);
         async move {
-            let Some(channel) = channel else { return };
+            let Some(channel) = channel else {
+                metrics::counter!("magpie_push_failed_total").increment(1);
+                tracing::warn!(%gateway, "a gateway with connections is not registered");
+                return;
+            };
             let request = Context::internal("push").request(DeliverReq { items });
             let mut client = DeliveryClient::new(channel).max_decoding_message_size(usize::MAX);
             match tokio::time::timeout(timeout, client.deliver(request)).await {
