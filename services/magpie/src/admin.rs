@@ -2,7 +2,7 @@
 
 mod http;
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use self::http::Client;
 use crate::{
     cli::{Admin, AdminCommand, Settings},
     config, data,
-    output::{Failure, say},
+    output::{Failure, reachable, say},
 };
 
 /// Longest wait for one answer.
@@ -26,10 +26,6 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("no runtime")?;
-    if let AdminCommand::Stats { ops } = &args.command {
-        runtime.block_on(stats(ops))?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let server = &args.server;
     let settings = Settings {
         config: server.config.clone(),
@@ -37,6 +33,12 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         secret_file: server.secret_file.clone(),
     };
     let config = config::load(&settings, None)?.config;
+    if let AdminCommand::Stats { ops } = &args.command {
+        let ops = address("--ops", ops.as_deref(), config.listen.ops)?;
+        runtime.block_on(stats(&ops))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let api = address("--api", server.api.as_deref(), config.listen.api)?;
     let secret = data::secret(&config)?;
     let admin = config
         .shared
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         .unwrap_or_default();
     runtime.block_on(async {
         let mut api = Api {
-            client: Client::new(&server.api)?,
+            client: Client::new(&api)?,
             token: None,
         };
         let token = api
@@ -59,6 +61,17 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         command(&args.command, &api, &admin).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the server is: as named, else where its configuration has it listen.
+fn address(flag: &str, named: Option<&str>, configured: SocketAddr) -> Result<String, Failure> {
+    match named {
+        Some(url) => Ok(url.to_owned()),
+        None if configured.port() == 0 => Err(Failure::Usage(format!(
+            "the server listens on a free port; name it with {flag}"
+        ))),
+        None => Ok(format!("http://{}", reachable(configured))),
+    }
 }
 
 async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Result<()> {

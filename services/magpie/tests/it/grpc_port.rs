@@ -5,6 +5,10 @@ use magpie_proto::openim::{
     user::{AccountCheckReq, user_client::UserClient},
 };
 use tonic::{Code, Request, transport::Channel};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 use crate::process::Server;
 
@@ -56,6 +60,38 @@ async fn a_call_needs_a_token_and_the_token_route_gives_one() {
         .unwrap()
         .into_inner();
     assert_eq!(found.results.len(), 1);
+}
+
+#[tokio::test]
+async fn reflection_names_the_services_of_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let channel = Channel::from_shared(server.url("grpc").to_owned())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut reflection = ServerReflectionClient::new(channel);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = reflection
+        .server_reflection_info(futures::stream::iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<_> = list.service.into_iter().map(|s| s.name).collect();
+    for (service, _) in magpie_service::grpc::SERVICES {
+        assert!(
+            names.iter().any(|name| name == service),
+            "{service} of {names:?}"
+        );
+    }
 }
 
 #[tokio::test]
