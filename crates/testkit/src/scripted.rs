@@ -32,6 +32,8 @@ struct State {
     committed: usize,
     /// Appends to refuse before the next one succeeds.
     refusals: usize,
+    /// Largest value that is taken.
+    limit: Option<usize>,
 }
 
 impl Default for ScriptedLog {
@@ -108,6 +110,11 @@ impl ScriptedLog {
     pub fn refuse(&self, count: usize) {
         self.0.lock(|state| state.refusals = count);
     }
+
+    /// Takes no value larger than this from now on.
+    pub fn limit(&self, bytes: usize) {
+        self.0.lock(|state| state.limit = Some(bytes));
+    }
 }
 
 impl Inner {
@@ -133,6 +140,10 @@ impl MessageLog for ScriptedLog {
             if state.refusals > 0 {
                 state.refusals -= 1;
                 return Err(LogError::Unavailable("refused by the test".to_owned()));
+            }
+            if let Some(limit) = state.limit.filter(|limit| value.len() > *limit) {
+                let size = value.len();
+                return Err(LogError::TooLarge { size, limit });
             }
             state.appended.push((topic, key, value));
             Ok(Position {

@@ -307,13 +307,34 @@ async fn unstored_records_keep_their_place_and_old_droppable_ones_go() {
 }
 
 #[tokio::test]
-async fn a_batch_is_committed_only_once_it_is_published() {
+async fn a_refused_record_is_not_overtaken_and_the_batch_waits_for_it() {
     let engines = Engines::new().await;
     let log = worker(&engines);
-    log.refuse(2);
+    log.refuse(1);
     log.feed([at(0, &inbound("m1")), at(1, &inbound("m2"))])
         .await;
-    let mut seqs: Vec<_> = lines(&log).into_iter().map(|(_, seq, _)| seq).collect();
-    seqs.dedup();
-    assert_eq!(seqs, [1, 2]);
+    assert_eq!(lines(&log), [line("m1", 1), line("m2", 2)]);
+}
+
+/// The answer to a resend has the first body, so it can be larger than the record that asks for it.
+#[tokio::test]
+async fn a_record_too_large_for_the_stored_log_is_parked_and_the_rest_goes_on() {
+    let engines = Engines::new().await;
+    let log = worker(&engines);
+    let mut large = inbound("large");
+    large.msg = MsgData {
+        ex: "x".repeat(1000),
+        ..MsgData::default()
+    }
+    .encode_to_vec()
+    .into();
+    log.feed([at(0, &large)]).await;
+    assert_eq!(published(&log).len(), 1);
+    log.limit(1000);
+    log.feed([at(1, &inbound("large")), at(2, &inbound("m2"))])
+        .await;
+    assert_eq!(lines(&log), [line("m2", 2)]);
+    let parked = log.take(Topic::Parked);
+    assert_eq!(parked.len(), 1);
+    assert!(String::from_utf8_lossy(&parked[0].1).starts_with("si_a_b seq 1: "));
 }

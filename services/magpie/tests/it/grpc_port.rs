@@ -24,15 +24,16 @@ fn check(token: Option<&str>) -> Request<AccountCheckReq> {
     request
 }
 
+async fn connect(server: &Server) -> Channel {
+    let endpoint = Channel::from_shared(server.url("grpc").to_owned()).expect("a URL");
+    endpoint.connect().await.expect("a connection")
+}
+
 #[tokio::test]
 async fn a_call_needs_a_token_and_the_token_route_gives_one() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let channel = Channel::from_shared(server.url("grpc").to_owned())
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = connect(&server).await;
     let mut users = UserClient::new(channel.clone());
     let code = |answer: Result<_, tonic::Status>| answer.map(drop).unwrap_err().code();
     assert_eq!(
@@ -66,11 +67,7 @@ async fn a_call_needs_a_token_and_the_token_route_gives_one() {
 async fn reflection_names_the_services_of_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let channel = Channel::from_shared(server.url("grpc").to_owned())
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = connect(&server).await;
     let mut reflection = ServerReflectionClient::new(channel);
     let request = ServerReflectionRequest {
         host: String::new(),
@@ -98,11 +95,7 @@ async fn reflection_names_the_services_of_the_contract() {
 async fn health_is_open_and_internal_packages_are_not_served() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let channel = Channel::from_shared(server.url("grpc").to_owned())
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
+    let channel = connect(&server).await;
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
     let request = tonic_health::pb::HealthCheckRequest::default();
     let answer = health.check(request).await.unwrap().into_inner();
