@@ -13,6 +13,7 @@ use std::{
 use futures::future::BoxFuture;
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceExt};
+use tracing::{Instrument as _, Level, Span, info_span};
 
 /// Names of the services, as the registry and the command line know them.
 pub mod name {
@@ -90,6 +91,15 @@ impl Service<http::Request<Body>> for Channel {
     }
 }
 
+/// The span of a call to another service. It exists only inside a trace: work of the background starts none by calling.
+fn call_span(service: &'static str, request: &http::Request<Body>) -> Span {
+    if tracing::span_enabled!(Level::INFO) && !Span::current().is_none() {
+        info_span!("rpc", otel.name = request.uri().path(), service)
+    } else {
+        Span::none()
+    }
+}
+
 /// The registry of one process: every service is called in memory.
 #[derive(Default)]
 pub struct InProcess {
@@ -132,7 +142,13 @@ impl Registry for InProcess {
                     }
                 },
             };
-            Box::pin(async move { routes.oneshot(request).await.map_err(|e| match e {}) })
+            let span = call_span(service, &request);
+            let call = async move { routes.oneshot(request).await.map_err(|e| match e {}) };
+            if span.is_disabled() {
+                Box::pin(call)
+            } else {
+                Box::pin(call.instrument(span))
+            }
         })
     }
 

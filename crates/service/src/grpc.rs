@@ -21,8 +21,9 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Status, body::Body, service::Routes, transport::Server};
 use tower::{Service, ServiceExt as _};
+use tracing::{Instrument as _, info_span};
 
-use crate::{Caller, Context, Deps, IntoStatus as _, health::Readiness};
+use crate::{Caller, Context, Deps, IntoStatus as _, health::Readiness, trace};
 
 /// The gRPC port.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -148,11 +149,18 @@ impl Edge {
         self,
         mut request: http::Request<Body>,
     ) -> Result<http::Response<Body>, Status> {
+        let mut context = None;
         if !ANONYMOUS.contains(&request.uri().path()) {
-            let context = self.identify(request.headers()).await?;
+            context = Some(self.identify(request.headers()).await?);
+        }
+        let span = trace::edge(context.as_ref(), request.headers(), || {
+            let operation_id = context.as_ref().map_or("", |c| c.operation_id.as_str());
+            info_span!("grpc.request", operation.id = operation_id)
+        });
+        if let Some(context) = context {
             request.extensions_mut().insert(context);
         }
-        self.service.oneshot(request).await
+        self.service.oneshot(request).instrument(span).await
     }
 
     async fn identify(&self, headers: &http::HeaderMap) -> Result<Context, Status> {

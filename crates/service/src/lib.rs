@@ -15,6 +15,7 @@ pub mod profiles;
 pub mod rpc;
 pub mod run;
 pub mod telemetry;
+pub mod trace;
 pub mod unimplemented;
 
 pub use caller::{Caller, Context, IntoStatus};

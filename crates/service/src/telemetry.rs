@@ -102,10 +102,10 @@ pub fn init_logs(config: &Config, traces: Option<TraceLayer>) -> Result<LogFilte
     };
     let events = filter_fn(|m| m.is_event()).with_max_level_hint(LevelFilter::TRACE);
     let mut layers: Vec<TraceLayer> = vec![Box::new(output.with_filter(filter.and(events)))];
-    layers
-        .extend(traces.map(|layer| -> TraceLayer {
-            Box::new(layer.with_filter(filter_fn(|m| m.is_span())))
-        }));
+    // Our own spans only: those of the libraries below describe transport, the exporter's included.
+    let spans = filter_fn(|m| m.is_span() && m.target().starts_with("magpie"))
+        .with_max_level_hint(LevelFilter::INFO);
+    layers.extend(traces.map(|layer| -> TraceLayer { Box::new(layer.with_filter(spans)) }));
     Registry::default()
         .with(layers)
         .try_init()
@@ -151,5 +151,17 @@ impl Metrics {
     /// Moves recorded samples into their histograms; called regularly, so that memory stays bounded when nobody scrapes.
     pub fn upkeep(&self) {
         self.0.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_exporter_spans_are_off_where_they_are_made() {
+        init_logs(&Config::default(), None).unwrap();
+        assert!(tracing::event_enabled!(tracing::Level::INFO));
+        assert!(tracing::info_span!("x", y = tracing::field::Empty).is_disabled());
     }
 }

@@ -11,9 +11,10 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use magpie_discovery::name;
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
-use magpie_service::{Caller, Context, Deps};
+use magpie_service::{Caller, Context, Deps, trace};
 use magpie_types::{Code, Error, UserId};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::{Instrument as _, info_span};
 
 use crate::{
     answer::{self, Answer, Failure},
@@ -81,7 +82,18 @@ impl Api {
             Method::POST => match self.authenticate(&parts).await {
                 Err(failure) => answer::respond(Err(failure)),
                 Ok(context) => match self.routes.get(parts.uri.path()) {
-                    Some(route) => answer::respond(self.post(route, context, parts, body).await),
+                    Some(route) => {
+                        let span = trace::edge(context.as_ref(), &parts.headers, || {
+                            let operation_id = text(&parts.headers, "operationid");
+                            info_span!(
+                                "api.request",
+                                otel.name = route.path,
+                                operation.id = operation_id
+                            )
+                        });
+                        let work = self.post(route, context, parts, body);
+                        answer::respond(work.instrument(span).await)
+                    }
                     None => answer::not_found(),
                 },
             },

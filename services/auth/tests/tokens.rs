@@ -4,82 +4,40 @@ use std::sync::Arc;
 
 use magpie_auth::{Config, Policy};
 use magpie_discovery::{Channel, InProcess, name};
-use magpie_log_local::LocalLog;
-use magpie_presence_memory::MemoryPresence;
 use magpie_proto::{
-    openim::{
-        auth::{
-            ForceLogoutReq, GetAdminTokenReq, GetExistingTokenReq, GetUserTokenReq,
-            InvalidateTokenReq, KickTokensReq, ParseTokenReq, auth_client::AuthClient,
-        },
-        sdkws::UserInfo,
-        user::{UserRegisterReq, user_client::UserClient},
+    openim::auth::{
+        ForceLogoutReq, GetAdminTokenReq, GetExistingTokenReq, GetUserTokenReq, InvalidateTokenReq,
+        KickTokensReq, ParseTokenReq, auth_client::AuthClient,
     },
     status::from_status,
 };
-use magpie_service::{Caller, Context, Deps, invalidation::Invalidations};
-use magpie_store::{Store as _, documents::SCHEMAS};
-use magpie_store_sqlite::{Options, SqliteStore};
-use magpie_types::{Code, Result, UserId};
+use magpie_service::Context;
+use magpie_testkit::{Engines, admin, register, user};
+use magpie_types::{Code, Result};
 use secrecy::SecretString;
-use tempfile::TempDir;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 struct World {
     auth: AuthClient<Channel>,
     admin: Context,
-    deps: Deps,
-    _dir: TempDir,
+    engines: Engines,
 }
 
 /// Auth and user service with the users u1 and u2.
 #[cfg(test)]
 async fn world(config: Config) -> World {
-    let dir = TempDir::new().unwrap();
-    let store = SqliteStore::open(dir.path().join("store"), Options::default()).unwrap();
-    store.prepare(SCHEMAS).await.unwrap();
-    let registry = InProcess::new();
-    let deps = Deps {
-        store,
-        log: LocalLog::open(
-            &dir.path().join("log"),
-            magpie_log_local::Options::default(),
-        )
-        .unwrap(),
-        presence: MemoryPresence::new(),
-        registry: Arc::<InProcess>::clone(&registry),
-        tasks: TaskTracker::new(),
-        shutdown: CancellationToken::new(),
-        invalidations: Arc::new(Invalidations::default()),
-        admins: ["imAdmin".to_owned()].into(),
-    };
+    let engines = Engines::new().await;
+    let (deps, registry) = (&engines.deps, &engines.registry);
     let secret = Arc::new(SecretString::from("sesame"));
-    registry.serve(name::AUTH, magpie_auth::routes(&deps, config, secret));
+    registry.serve(name::AUTH, magpie_auth::routes(deps, config, secret));
     registry.serve(
         name::USER,
-        magpie_user::routes(&deps, magpie_user::Config::default()),
+        magpie_user::routes(deps, magpie_user::Config::default()),
     );
-    let admin = Context {
-        caller: Caller::Admin(UserId::new("imAdmin").unwrap()),
-        ..Context::internal("test")
-    };
-    let user = |id: &str| UserInfo {
-        user_id: id.to_owned(),
-        nickname: "n".to_owned(),
-        ..UserInfo::default()
-    };
-    let users = UserRegisterReq {
-        users: vec![user("u1"), user("u2")],
-    };
-    UserClient::new(deps.channel(name::USER))
-        .user_register(admin.request(users))
-        .await
-        .unwrap();
+    register(deps, &["u1", "u2"]).await;
     World {
         auth: AuthClient::new(deps.channel(name::AUTH)),
-        admin,
-        deps,
-        _dir: dir,
+        admin: admin(),
+        engines,
     }
 }
 
@@ -170,7 +128,7 @@ async fn tokens_survive_a_new_instance_of_the_service() {
     registry.serve(
         name::AUTH,
         magpie_auth::routes(
-            &world.deps,
+            &world.engines.deps,
             Config::default(),
             Arc::new(SecretString::from("sesame")),
         ),
@@ -303,10 +261,7 @@ async fn user_tokens_are_for_users_on_known_platforms() {
 #[tokio::test]
 async fn only_administrators_and_services_ask_for_tokens() {
     let world = world(Config::default()).await;
-    let user = Context {
-        caller: Caller::User(UserId::new("u1").unwrap()),
-        ..Context::internal("test")
-    };
+    let user = user("u1");
     let mut auth = world.auth.clone();
     let of = GetExistingTokenReq {
         user_id: "u1".to_owned(),

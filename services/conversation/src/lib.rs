@@ -1,7 +1,7 @@
 //! The conversation service: every user's settings of his conversations, and the list of them.
 //!
 //! Owns `documents::Conversation` and the version list `Conversations` of each user. Records are made with the first stored
-//! message (by transfer), by [`settings`] when a user sets something before that, or on another service's request. It calls
+//! message (by transfer), by `settings` when a user sets something before that, or on another service's request. It calls
 //! msg to send its notifications: 1300 to an owner whose record changed, 1701 between the users of a chat whose burn-after-
 //! reading was switched. Reading positions belong to msg; records show its bounds (`documents::UserSeq`).
 //!

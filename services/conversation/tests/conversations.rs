@@ -12,7 +12,8 @@ use magpie_proto::openim::{
 };
 use magpie_service::Context;
 use magpie_store::{Documents as _, documents::UserSeq};
-use world::{World, admin, code, user};
+use magpie_testkit::{admin, code, user};
+use world::World;
 
 async fn start() -> (World, ConversationClient<Channel>) {
     let world = World::new().await;

@@ -11,7 +11,8 @@ use magpie_proto::openim::{
     sdkws::RequestPagination,
 };
 use magpie_service::Context;
-use world::{World, admin, code, user};
+use magpie_testkit::{admin, code, user};
+use world::World;
 
 async fn start() -> (World, FriendClient<Channel>) {
     let world = World::new().await;

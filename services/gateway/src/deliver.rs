@@ -12,10 +12,11 @@ use magpie_envelope::Codec;
 use magpie_proto::magpie::gateway::{
     DeliverReq, DeliverResp, Item, ItemResult, UserResult, delivery_server::Delivery,
 };
-use magpie_service::{Context, IntoStatus};
+use magpie_service::{Context, IntoStatus, trace};
 use magpie_types::ConversationId;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use tonic::{Request, Response, Status};
+use tracing::info_span;
 
 use crate::hub::Hub;
 use crate::outgoing::Push;
@@ -75,6 +76,17 @@ fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
 
 /// Writes an item to its receivers. A repeated one is not written; its receivers had it, or will have synchronised since.
 fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
+    let span = trace::follow(&item.traceparent, || {
+        info_span!(
+            parent: None,
+            "gateway.deliver",
+            operation.id = item.operation_id,
+            conversation.id = item.conversation_id,
+            seq = item.seq,
+            repeated,
+            connections = tracing::field::Empty,
+        )
+    });
     let mut frames = Frames {
         item,
         data: None,
@@ -113,6 +125,7 @@ fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
             });
         }
     }
+    span.record("connections", written);
     metrics::frames_out(written);
     ItemResult { users }
 }

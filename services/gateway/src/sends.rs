@@ -10,6 +10,7 @@ use magpie_envelope::{Request, Response, reqs};
 use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
 use magpie_types::{ConversationId, Error, SessionType, ids};
 use prost::Message;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::conn::Conn;
 use crate::frame;
@@ -21,6 +22,8 @@ pub(crate) struct Send {
     msg_incr: String,
     operation_id: String,
     body: MsgData,
+    /// From the request to its answer, the wait in the lane included.
+    span: Span,
 }
 
 /// Starts a send, or lets it wait for its conversation.
@@ -33,7 +36,14 @@ pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
         body.client_msg_id = ids::random_client_msg_id();
     }
     let stem = stem(&body);
+    let span = info_span!(
+        "gateway.send",
+        operation.id = request.operation_id,
+        connection.id = hub.connection_id(conn.number),
+        error.code = tracing::field::Empty,
+    );
     let send = Send {
+        span,
         msg_incr: request.msg_incr,
         operation_id: request.operation_id,
         body,
@@ -49,7 +59,9 @@ pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
 /// Works until the lane is empty.
 async fn run(hub: Arc<Hub>, conn: Arc<Conn>, stem: Box<str>, mut send: Send) {
     loop {
-        let answer = answer(&hub, &conn, send).await;
+        let span = std::mem::replace(&mut send.span, Span::none());
+        let answer = answer(&hub, &conn, send).instrument(span.clone()).await;
+        span.record("error.code", answer.err_code);
         match conn.finish(&stem, frame::binary(&conn.codec.encode_response(&answer))) {
             Some(next) => send = next,
             None => return,

@@ -15,7 +15,8 @@ use magpie_store::{
     documents::{Group, GroupMember},
     versions::{self, List, State},
 };
-use world::{World, code, user};
+use magpie_testkit::{code, user};
+use world::World;
 
 async fn start() -> (World, GroupClient<Channel>) {
     let world = World::new().await;

@@ -2,18 +2,18 @@
 
 mod http;
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use serde_json::{Value, json};
-
 use magpie_service::config::Secret;
+use serde_json::{Value, json};
 
 use self::http::Client;
 use crate::{
     cli::{Admin, AdminCommand, Server, Settings},
-    config, data,
-    output::{Failure, say},
+    config::{self, Config},
+    data,
+    output::{Failure, reachable, say},
 };
 
 /// Longest wait for one answer.
@@ -28,8 +28,10 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("no runtime")?;
+    let config = config(&args.server)?;
     if let AdminCommand::Stats { ops } = &args.command {
-        runtime.block_on(stats(ops))?;
+        let ops = address("--ops", ops.as_deref(), config.listen.ops)?;
+        runtime.block_on(stats(&ops))?;
         return Ok(ExitCode::SUCCESS);
     }
     let access = Access::of(&args.server)?;
@@ -50,14 +52,9 @@ pub(crate) struct Access {
 impl Access {
     /// Reads the secret from where the server has it.
     pub(crate) fn of(server: &Server) -> Result<Self, Failure> {
-        let settings = Settings {
-            config: server.config.clone(),
-            data_dir: server.data_dir.clone(),
-            secret_file: server.secret_file.clone(),
-        };
-        let config = config::load(&settings, None)?.config;
+        let config = config(server)?;
         Ok(Self {
-            api: server.api.clone(),
+            api: address("--api", server.api.as_deref(), config.listen.api)?,
             secret: data::secret(&config)?,
             admin: config
                 .shared
@@ -82,6 +79,27 @@ impl Access {
             .await?;
         api.token = Some(text(&token, "token")?);
         Ok(api)
+    }
+}
+
+/// The configuration of the server that is named.
+fn config(server: &Server) -> Result<Config, Failure> {
+    let settings = Settings {
+        config: server.config.clone(),
+        data_dir: server.data_dir.clone(),
+        secret_file: server.secret_file.clone(),
+    };
+    Ok(config::load(&settings, None)?.config)
+}
+
+/// Where the server is: as named, else where its configuration has it listen.
+fn address(flag: &str, named: Option<&str>, configured: SocketAddr) -> Result<String, Failure> {
+    match named {
+        Some(url) => Ok(url.to_owned()),
+        None if configured.port() == 0 => Err(Failure::Usage(format!(
+            "the server listens on a free port; name it with {flag}"
+        ))),
+        None => Ok(format!("http://{}", reachable(configured))),
     }
 }
 

@@ -5,9 +5,11 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use magpie_service::config::Flag;
 
+use crate::help;
+
 /// An instant-messaging server that OpenIM clients connect to.
 #[derive(Debug, Parser)]
-#[command(name = "magpie", version, max_term_width = 100)]
+#[command(name = "magpie", version, max_term_width = 100, after_help = help::PROGRAM)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -16,10 +18,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run everything in this process, with one data directory.
+    #[command(after_help = help::UP)]
     Up(Up),
     /// Show the effective configuration and where each value is from.
+    #[command(after_help = help::CONFIG)]
     Config(Config),
     /// Talk to a running server as its administrator.
+    #[command(after_help = help::ADMIN)]
     Admin(Admin),
     /// Measure a server: load a running one, or run the whole suite of docs/benchmarks.md.
     #[cfg(feature = "bench")]
@@ -113,14 +118,9 @@ pub(crate) struct Admin {
 /// How `magpie admin` reaches the server.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// REST API of the server.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:10002"
-    )]
-    pub(crate) api: String,
+    /// REST API of the server [default: where the configuration has `listen.api`].
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) api: Option<String>,
     /// Configuration file (TOML).
     #[arg(long, global = true, env = "MAGPIE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -169,9 +169,9 @@ pub(crate) enum AdminCommand {
     },
     /// Print the server's build, readiness and metrics.
     Stats {
-        /// Operator's port of the server.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10003")]
-        ops: String,
+        /// Operator's port of the server [default: where the configuration has `listen.ops`].
+        #[arg(long, value_name = "URL")]
+        ops: Option<String>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The configuration of the whole program, grouped by service, and `magpie config`.
 
 mod engines;
+mod limits;
 mod openim;
 mod reference;
 
@@ -134,6 +135,7 @@ pub(crate) fn load(
     };
     let mut loaded = magpie_service::config::load::<Config>(&sources)?;
     check(&loaded)?;
+    limits::check(&loaded)?;
     loaded.config.gateway.multi_login_policy =
         u8::from(loaded.config.auth.multi_login_policy).into();
     Ok(loaded)

@@ -8,6 +8,7 @@ mod bench;
 mod cli;
 mod config;
 mod data;
+mod help;
 mod output;
 #[cfg(feature = "embedded")]
 mod up;
@@ -19,10 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::{
-    cli::{Cli, Command},
-    output::Failure,
-};
+use crate::cli::{Cli, Command};
 
 #[cfg(feature = "embedded")]
 #[global_allocator]
@@ -33,19 +31,14 @@ fn main() -> ExitCode {
         #[cfg(feature = "embedded")]
         Command::Up(args) => up::run(&args),
         #[cfg(not(feature = "embedded"))]
-        Command::Up(_) => Err(Failure::Usage(
+        Command::Up(_) => Err(output::Failure::Usage(
             "this build has no embedded engines (cargo feature `embedded`)".to_owned(),
         )),
         Command::Config(args) => config::command(&args),
         Command::Admin(args) => admin::run(&args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
-        Command::Service(name) => Err(Failure::Usage(format!(
-            "`magpie {}` needs the cluster engines (etcd, Kafka, MongoDB, Redis), which are not part of this build; `magpie up` runs all services in one process",
-            name.first()
-                .map(|n| n.to_string_lossy())
-                .unwrap_or_default()
-        ))),
+        Command::Service(words) => Err(help::no_command(&words)),
     };
     result.unwrap_or_else(|failure| failure.report())
 }

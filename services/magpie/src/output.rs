@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
@@ -49,4 +50,34 @@ impl From<anyhow::Error> for Failure {
 pub(crate) fn say(text: &str) {
     let mut out = io::stdout().lock();
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// The address as a client on this machine uses it.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_everybody_is_shown_as_one_to_connect_to() {
+        assert_eq!(
+            reachable("0.0.0.0:7".parse().unwrap()).to_string(),
+            "127.0.0.1:7"
+        );
+        assert_eq!(reachable("[::]:7".parse().unwrap()).to_string(), "[::1]:7");
+        assert_eq!(
+            reachable("10.0.0.1:7".parse().unwrap()).to_string(),
+            "10.0.0.1:7"
+        );
+    }
 }

@@ -101,25 +101,18 @@ impl Service {
         }
     }
 
-    /// Whether the user takes part in the conversation. A user's own stream `n_u_u` needs no record.
+    /// Whether the user takes part in the conversation. A user's own stream `n_u_u` needs no record, but a pair may have it:
+    /// `n_a_b_a_b` is of user `a_b`, or of `a` and `b_a_b`, whoever came first.
     pub(crate) async fn takes_part(
         &self,
         user: &str,
         conversation: &ConversationId,
     ) -> Result<bool> {
-        if *conversation == ConversationId::notifications(user, user) {
-            return Ok(true);
-        }
-        Ok(
-            match self
-                .cache
-                .participants(&self.deps, conversation.stem())
-                .await?
-            {
-                Some(p) => p.first == user || p.second == user,
-                None => false,
-            },
-        )
+        let participants = self.cache.participants(&self.deps, conversation.stem());
+        Ok(match participants.await? {
+            Some(p) => p.first == user || p.second == user,
+            None => *conversation == ConversationId::notifications(user, user),
+        })
     }
 
     /// The conversation as `user` sees it, or `None` if he takes no part in it (administrators do in all).

@@ -1,12 +1,12 @@
 //! The msg service: checks messages and appends them to the log; reads, marks, revokes and deletes what is stored.
 //!
-//! - [`send`]: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
+//! - `send`: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
 //!   store. Numbers are given by transfer.
-//! - [`access`]: who takes part in a conversation, and which seqs a user may see.
-//! - [`pull`]: 1002, 1005, 1007. [`seqs`]: 1001, 1006. [`read`]: read positions and receipts. [`revoke`], [`delete`].
+//! - `access`: who takes part in a conversation, and which seqs a user may see.
+//! - `pull`: 1002, 1005, 1007. `seqs`: 1001, 1006. `read`: read positions and receipts. `revoke`, `delete`.
 //!
 //! Calls no service for a message: it reads users and conversation settings from the store through caches that learn of
-//! every change ([`cache`]).
+//! every change (`cache`).
 
 mod access;
 mod cache;

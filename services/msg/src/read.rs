@@ -27,24 +27,21 @@ impl Service {
     ) -> Result<()> {
         ctx.require_self(&req.user_id)?;
         let seqs = listed(req.seqs)?;
-        let last = *seqs.last().ok_or_else(|| Error::args("seqs is empty"))?;
+        let highest = seqs.iter().copied().max();
+        let highest = highest.ok_or_else(|| Error::args("seqs is empty"))?;
         let (conversation, view) = self
-            .view_up_to(ctx, &req.user_id, &req.conversation_id, last)
+            .view_up_to(ctx, &req.user_id, &req.conversation_id, highest)
             .await?;
-        let highest = seqs.iter().copied().max().unwrap_or(last);
         if highest > view.head.max_seq {
             return Err(Error::args("seqs names a message that does not exist"));
         }
+        if highest <= view.seqs.read_seq {
+            return Ok(());
+        }
         self.raise_read_seq(&req.user_id, &conversation, highest)
             .await?;
-        self.announce(
-            ctx,
-            &req.user_id,
-            &conversation,
-            seqs,
-            highest.max(view.seqs.read_seq),
-        )
-        .await
+        self.announce(ctx, &req.user_id, &conversation, seqs, highest)
+            .await
     }
 
     pub(crate) async fn mark_conversation_as_read(
@@ -61,22 +58,16 @@ impl Service {
             .view_up_to(ctx, &req.user_id, &req.conversation_id, req.has_read_seq)
             .await?;
         let to = req.has_read_seq.min(view.head.max_seq);
+        if to <= view.seqs.read_seq {
+            return Ok(());
+        }
         let mut seqs = newly_read(&view, to);
         seqs.extend(extra.into_iter().filter(|s| *s <= view.head.max_seq));
         seqs.sort_unstable();
         seqs.dedup();
-        if to <= view.seqs.read_seq && seqs.is_empty() {
-            return Ok(());
-        }
         self.raise_read_seq(&req.user_id, &conversation, to).await?;
-        self.announce(
-            ctx,
-            &req.user_id,
-            &conversation,
-            seqs,
-            to.max(view.seqs.read_seq),
-        )
-        .await
+        self.announce(ctx, &req.user_id, &conversation, seqs, to)
+            .await
     }
 
     pub(crate) async fn set_has_read_seq(

@@ -3,7 +3,7 @@
 //! A consumer of the stored log: who receives, where they are connected, one call per gateway and batch. It commits after the
 //! gateways have answered. Also forgets offline-push tokens at logout.
 //!
-//! - [`worker`]: the consumer. [`grpc`]: the `openim.push` service.
+//! - `worker`: the consumer. `grpc`: the `openim.push` service.
 
 mod config;
 mod grpc;

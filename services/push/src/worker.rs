@@ -9,10 +9,11 @@ use magpie_proto::magpie::{
     gateway::{DeliverReq, Item, delivery_client::DeliveryClient},
     log::Stored,
 };
-use magpie_service::{Context, Deps};
+use magpie_service::{Context, Deps, trace};
 use magpie_types::UserId;
 use moka::sync::Cache;
 use prost::Message as _;
+use tracing::{Span, info_span};
 
 use crate::Config;
 
@@ -85,13 +86,16 @@ impl Worker {
     }
 
     async fn deliver(&mut self, batch: Batch) {
-        let mut records: Vec<(Record, Stored)> = Vec::with_capacity(batch.records.len());
+        let mut records: Vec<(Record, Stored, Span)> = Vec::with_capacity(batch.records.len());
         for mut record in batch.records {
             match Stored::decode(std::mem::take(&mut record.value)) {
                 Ok(stored) if self.is_repeat(&stored) => {
                     metrics::counter!("magpie_push_repeats_total").increment(1)
                 }
-                Ok(stored) => records.push((record, stored)),
+                Ok(stored) => {
+                    let span = span(&stored);
+                    records.push((record, stored, span));
+                }
                 Err(e) => {
                     tracing::error!(position = ?record.position, error = %e, "a stored record can't be read")
                 }
@@ -102,7 +106,7 @@ impl Worker {
         }
         let mut users: HashMap<&str, usize> = HashMap::new();
         let mut ids: Vec<UserId> = Vec::new();
-        for receiver in records.iter().flat_map(|(_, s)| &s.receiver_ids) {
+        for receiver in records.iter().flat_map(|(_, s, _)| &s.receiver_ids) {
             if users.contains_key(receiver.as_str()) {
                 continue;
             }
@@ -121,30 +125,27 @@ impl Worker {
             }
         };
         let mut calls: HashMap<GatewayId, Vec<Item>> = HashMap::new();
-        for (record, stored) in &records {
+        for (record, stored, span) in &records {
             let mut targets: HashMap<GatewayId, Vec<String>> = HashMap::new();
             for receiver in &stored.receiver_ids {
                 let places = users
                     .get(receiver.as_str())
                     .and_then(|at| lookup.users.get(*at));
-                for (gateway, _) in places.iter().flat_map(|p| &p.gateways) {
-                    targets
-                        .entry(Arc::clone(gateway))
-                        .or_default()
-                        .push(receiver.clone());
-                }
-                for gateway in &lookup.unknown {
-                    targets
-                        .entry(Arc::clone(gateway))
-                        .or_default()
-                        .push(receiver.clone());
+                let known = places.iter().flat_map(|p| &p.gateways).map(|(g, _)| g);
+                for gateway in known.chain(&lookup.unknown) {
+                    let here = targets.entry(Arc::clone(gateway)).or_default();
+                    // An unknown gateway may be a known place of this user too.
+                    if here.last() != Some(receiver) {
+                        here.push(receiver.clone());
+                    }
                 }
             }
+            span.record("gateways", targets.len());
             for (gateway, user_ids) in targets {
                 calls
                     .entry(gateway)
                     .or_default()
-                    .push(item(record, stored, user_ids));
+                    .push(item(record, stored, span, user_ids));
             }
         }
         let pending: Vec<_> = calls
@@ -170,21 +171,27 @@ impl Worker {
         false
     }
 
-    fn call(&mut self, gateway: GatewayId, items: Vec<Item>) -> impl Future<Output = ()> + use<> {
+    /// The way to this gateway and no other: one that got another's deliveries would take its own for repeats.
+    fn channel(&mut self, gateway: &str) -> Option<Channel> {
         let known = |gateways: &[(String, Channel)]| {
-            gateways
-                .iter()
-                .find(|(id, _)| **id == *gateway)
-                .or_else(|| gateways.first())
-                .map(|(_, c)| c.clone())
+            let found = gateways.iter().find(|(id, _)| id == gateway);
+            found.map(|(_, channel)| channel.clone())
         };
-        if known(&self.gateways).is_none() {
+        known(&self.gateways).or_else(|| {
             self.gateways = self.deps.registry.instances(name::GATEWAY);
-        }
-        let channel = known(&self.gateways);
+            known(&self.gateways)
+        })
+    }
+
+    fn call(&mut self, gateway: GatewayId, items: Vec<Item>) -> impl Future<Output = ()> + use<> {
+        let channel = self.channel(&gateway);
         let timeout = Duration::from_millis(self.config.deliver_timeout_ms);
         async move {
-            let Some(channel) = channel else { return };
+            let Some(channel) = channel else {
+                metrics::counter!("magpie_push_failed_total").increment(1);
+                tracing::warn!(%gateway, "a gateway with connections is not registered");
+                return;
+            };
             let request = Context::internal("push").request(DeliverReq { items });
             let mut client = DeliveryClient::new(channel).max_decoding_message_size(usize::MAX);
             match tokio::time::timeout(timeout, client.deliver(request)).await {
@@ -202,7 +209,22 @@ impl Worker {
     }
 }
 
-fn item(record: &Record, stored: &Stored, user_ids: Vec<String>) -> Item {
+/// From the batch's arrival until every gateway has answered.
+fn span(stored: &Stored) -> Span {
+    trace::follow(&stored.traceparent, || {
+        info_span!(
+            parent: None,
+            "push.deliver",
+            operation.id = stored.operation_id,
+            conversation.id = stored.conversation_id,
+            seq = stored.seq,
+            receivers = stored.receiver_ids.len(),
+            gateways = tracing::field::Empty,
+        )
+    })
+}
+
+fn item(record: &Record, stored: &Stored, span: &Span, user_ids: Vec<String>) -> Item {
     Item {
         conversation_id: stored.conversation_id.clone(),
         msg: stored.msg.clone(),
@@ -217,7 +239,7 @@ fn item(record: &Record, stored: &Stored, user_ids: Vec<String>) -> Item {
         notification: stored.conversation_id.starts_with("n_"),
         partition: record.position.partition,
         offset: record.position.offset,
-        traceparent: stored.traceparent.clone(),
+        traceparent: trace::traceparent(span),
         sender_id: stored.sender_id.clone(),
         sender_connection_id: stored.connection_id.clone(),
     }

@@ -12,7 +12,8 @@ use magpie_store::{
     documents::{AppBadge, PushToken},
     key,
 };
-use world::{World, code, user};
+use magpie_testkit::{code, user};
+use world::World;
 
 #[tokio::test]
 async fn a_platform_keeps_its_newest_push_token() {

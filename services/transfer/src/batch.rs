@@ -9,12 +9,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::{BufMut, Bytes, BytesMut};
 use magpie_log::{Position, Record};
 use magpie_proto::magpie::log::{Inbound, Stored};
+use magpie_service::trace;
 use magpie_store::{
     Document, Documents as _, Outcome, RunItem, SharedStore, Value,
     documents::Message,
     store::{Result, StoreError},
 };
 use prost::Message as _;
+use tracing::{Span, info_span};
 
 use crate::{effects, tails::Tails};
 
@@ -22,15 +24,25 @@ use crate::{effects, tails::Tails};
 pub(crate) struct Item {
     pub(crate) record: Inbound,
     pub(crate) position: Position,
+    /// From the batch's arrival until the record is published.
+    span: Span,
 }
 
 /// Messages of a run that are stored already, by id.
 type Known = HashMap<Bytes, Message>;
 
-/// What a batch came to, in the order in which it is published; the stem is the key in the stored log.
+/// A record for the stored log.
+pub(crate) struct Publish {
+    /// The stem.
+    pub(crate) key: Bytes,
+    pub(crate) stored: Stored,
+    _span: Span,
+}
+
+/// What a batch came to, in the order in which it is published.
 #[derive(Default)]
 pub(crate) struct Done {
-    pub(crate) publish: Vec<(Bytes, Stored)>,
+    pub(crate) publish: Vec<Publish>,
     /// Records that can never be stored, with the reason.
     pub(crate) parked: Vec<(Position, String)>,
     pub(crate) resends: u64,
@@ -57,6 +69,7 @@ pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Vec<VecDeque<Item>>
                 }
                 if let Some(run) = runs.get_mut(at) {
                     run.push_back(Item {
+                        span: span(&inbound),
                         record: inbound,
                         position: record.position,
                     });
@@ -66,6 +79,20 @@ pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Vec<VecDeque<Item>>
         }
     }
     runs
+}
+
+fn span(record: &Inbound) -> Span {
+    trace::follow(&record.traceparent, || {
+        info_span!(
+            parent: None,
+            "transfer.store",
+            operation.id = record.operation_id,
+            conversation.id = record.conversation_id,
+            message.id = hex::encode(&record.server_msg_id),
+            seq = tracing::field::Empty,
+            resend = tracing::field::Empty,
+        )
+    })
 }
 
 /// Stores the runs and says what to publish. Fails only when the store is away; then the whole batch is tried again.
@@ -320,6 +347,7 @@ fn is_replay(found: &Message, item: &Item) -> bool {
 
 fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
     let record = &item.record;
+    item.span.record("seq", seq).record("resend", resend);
     let stored = Stored {
         conversation_id: record.conversation_id.clone(),
         seq,
@@ -336,12 +364,13 @@ fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
         resend,
         content_type: record.content_type,
         offline_push: record.offline_push,
-        traceparent: record.traceparent.clone(),
+        traceparent: trace::traceparent(&item.span),
         member_version: 0,
         session_type: record.session_type,
     };
-    done.publish.push((
-        Bytes::copy_from_slice(stem(&record.conversation_id).as_bytes()),
+    done.publish.push(Publish {
+        key: Bytes::copy_from_slice(stem(&record.conversation_id).as_bytes()),
         stored,
-    ));
+        _span: item.span.clone(),
+    });
 }

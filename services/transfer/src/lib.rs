@@ -4,8 +4,8 @@
 //! (conversation, seq) fences a stale owner. Everything is a replayable consumer: an offset is committed only after all
 //! effects of its records, and every effect may be repeated.
 //!
-//! - [`worker`]: the loop. [`batch`]: one batch through numbering, insert, conflicts and renumbering. [`tails`]: last seqs.
-//! - [`effects`]: what follows an insert: heads, read positions, first records of a conversation.
+//! - `worker`: the loop. `batch`: one batch through numbering, insert, conflicts and renumbering. `tails`: last seqs.
+//! - `effects`: what follows an insert: heads, read positions, first records of a conversation.
 
 mod batch;
 mod config;

@@ -2,7 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use magpie_log::{Batch, BatchLimits, Topic};
+use futures::FutureExt as _;
+use magpie_log::{Batch, BatchLimits, LogError, Topic};
 use magpie_service::Deps;
 use magpie_types::time::now_ms;
 use prost::Message as _;
@@ -98,33 +99,45 @@ impl Worker {
         Ok(done)
     }
 
-    async fn publish(&self, done: &Done) -> Result<(), magpie_log::LogError> {
-        let appends: Vec<_> = done
-            .publish
-            .iter()
-            .map(|(key, stored)| {
-                self.deps
-                    .log
-                    .append(Topic::Stored, key, stored.encode_to_vec().into())
-            })
-            .collect();
-        for append in appends {
+    /// Appends in order. A refused record ends it before later ones get a place in front of it; the retry repeats what had
+    /// its place already, and push drops the repeats.
+    async fn publish(&self, done: &Done) -> Result<(), LogError> {
+        let mut under_way = Vec::new();
+        for p in &done.publish {
+            let value = p.stored.encode_to_vec().into();
+            let mut append = self.deps.log.append(Topic::Stored, &p.key, value);
+            match (&mut append).now_or_never() {
+                Some(Ok(_)) => {}
+                Some(Err(e @ LogError::TooLarge { .. })) => {
+                    let what = format!("{} seq {}", p.stored.conversation_id, p.stored.seq);
+                    self.park(&what, &e.to_string()).await?;
+                }
+                Some(Err(e)) => return Err(e),
+                None => under_way.push(append),
+            }
+        }
+        for append in under_way {
             append.await?;
         }
         for (position, reason) in &done.parked {
-            tracing::error!(
-                ?position,
-                reason,
-                "a record can never be stored; it is parked"
-            );
-            metrics::counter!("magpie_transfer_parked_total").increment(1);
-            let note = format!("{position:?}: {reason}").into_bytes();
-            self.deps
-                .log
-                .append(Topic::Parked, b"transfer", note.into())
-                .await?;
+            self.park(&format!("{position:?}"), reason).await?;
         }
         Ok(())
+    }
+
+    async fn park(&self, what: &str, reason: &str) -> Result<(), LogError> {
+        tracing::error!(
+            record = what,
+            reason,
+            "a record can never go on; it is parked"
+        );
+        metrics::counter!("magpie_transfer_parked_total").increment(1);
+        let note = format!("{what}: {reason}").into_bytes();
+        let parked = self
+            .deps
+            .log
+            .append(Topic::Parked, b"transfer", note.into());
+        parked.await.map(drop)
     }
 
     /// Tries until it works, with growing pauses; `None` when the process stops meanwhile.

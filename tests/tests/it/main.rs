@@ -1,6 +1,8 @@
 //! End-to-end tests against a real `magpie up`.
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod drains;
@@ -18,3 +20,5 @@ mod kills;
 mod replay;
 #[cfg(test)]
 mod resends;
+#[cfg(test)]
+mod trace;

@@ -3,19 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use magpie_discovery::{Channel, InProcess, Registry, name};
-use magpie_log_local::LocalLog;
-use magpie_presence_memory::MemoryPresence;
 use magpie_proto::openim::{
     msg::{SendMsgReq, SendMsgResp},
-    sdkws::{MsgData, UserInfo},
-    user::{UserRegisterReq, user_client::UserClient},
+    sdkws::MsgData,
 };
-use magpie_service::{Caller, Context, Deps, invalidation::Invalidations};
-use magpie_store::{Store as _, documents::SCHEMAS};
-use magpie_store_sqlite::SqliteStore;
-use magpie_types::UserId;
-use tempfile::TempDir;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use magpie_service::Deps;
+use magpie_testkit::{Engines, register};
 use tonic::{Request, Response, Status};
 
 type Sent = Arc<Mutex<Vec<MsgData>>>;
@@ -55,57 +48,29 @@ pub(crate) struct World {
     pub(crate) deps: Deps,
     pub(crate) registry: Arc<InProcess>,
     sent: Sent,
-    _dir: TempDir,
+    _engines: Engines,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let store = SqliteStore::open(
-            dir.path().join("store"),
-            magpie_store_sqlite::Options::default(),
-        )
-        .unwrap();
-        store.prepare(SCHEMAS).await.unwrap();
-        let registry = InProcess::new();
         let sent = Sent::default();
-        let deps = Deps {
-            store,
-            log: LocalLog::open(
-                &dir.path().join("log"),
-                magpie_log_local::Options::default(),
-            )
-            .unwrap(),
-            presence: MemoryPresence::new(),
-            registry: Arc::new(Noting {
-                inner: Arc::clone(&registry),
-                sent: Arc::clone(&sent),
-            }),
-            tasks: TaskTracker::new(),
-            shutdown: CancellationToken::new(),
-            invalidations: Arc::new(Invalidations::default()),
-            admins: ["imAdmin".to_owned()].into(),
-        };
+        let engines = Engines::with_registry(|inner| {
+            let sent = Arc::clone(&sent);
+            Arc::new(Noting { inner, sent })
+        })
+        .await;
+        let deps = engines.deps.clone();
+        let registry = Arc::clone(&engines.registry);
         registry.serve(
             name::USER,
             magpie_user::routes(&deps, magpie_user::Config::default()),
         );
-        let users = ["u1", "u2", "u3"]
-            .map(|id| UserInfo {
-                user_id: id.to_owned(),
-                nickname: format!("n-{id}"),
-                ..UserInfo::default()
-            })
-            .to_vec();
-        UserClient::new(deps.channel(name::USER))
-            .user_register(admin().request(UserRegisterReq { users }))
-            .await
-            .unwrap();
+        register(&deps, &["u1", "u2", "u3"]).await;
         Self {
             deps,
             registry,
             sent,
-            _dir: dir,
+            _engines: engines,
         }
     }
 
@@ -125,28 +90,4 @@ impl World {
         };
         sent.into_iter().map(line).collect()
     }
-}
-
-/// An administrator's call.
-pub(crate) fn admin() -> Context {
-    Context {
-        caller: Caller::Admin(UserId::new("imAdmin").unwrap()),
-        ..Context::internal("test")
-    }
-}
-
-/// A user's call.
-pub(crate) fn user(id: &str) -> Context {
-    Context {
-        caller: Caller::User(UserId::new(id).unwrap()),
-        ..Context::internal("test")
-    }
-}
-
-/// 0, or the code of the refusal.
-pub(crate) fn code<T>(answer: Result<Response<T>, Status>) -> i32 {
-    answer.map_or_else(
-        |status| magpie_proto::status::from_status(status).code().number(),
-        |_| 0,
-    )
 }

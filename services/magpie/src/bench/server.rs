@@ -74,7 +74,7 @@ impl Server {
     /// A client of its REST API with the administrator's token.
     pub(super) async fn log_in(&self) -> anyhow::Result<Api> {
         let access = Access::of(&cli::Server {
-            api: self.api.clone(),
+            api: Some(self.api.clone()),
             config: None,
             data_dir: Some(self.dir.display().to_string()),
             secret_file: None,

@@ -1,12 +1,12 @@
 //! What `magpie up` prints when it is ready: one line of JSON for scripts, or what a newcomer does next.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::json;
 
 use crate::{
     config::{Config, Listen},
-    output::say,
+    output::{reachable, say},
 };
 
 /// Prints it.
@@ -55,18 +55,6 @@ pub(super) fn ready(config: &Config, bound: &Listen, as_json: bool) {
     ));
 }
 
-/// The address as a client on this machine uses it.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        } else {
-            IpAddr::V6(Ipv6Addr::LOCALHOST)
-        });
-    }
-    address
-}
-
 /// A word of a shell command.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
@@ -80,19 +68,6 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_for_everybody_is_shown_as_one_to_connect_to() {
-        assert_eq!(
-            reachable("0.0.0.0:7".parse().unwrap()).to_string(),
-            "127.0.0.1:7"
-        );
-        assert_eq!(reachable("[::]:7".parse().unwrap()).to_string(), "[::1]:7");
-        assert_eq!(
-            reachable("10.0.0.1:7".parse().unwrap()).to_string(),
-            "10.0.0.1:7"
-        );
-    }
 
     #[test]
     fn words_are_quoted_for_the_shell_when_they_must_be() {

@@ -39,6 +39,110 @@ fn wrong_settings_end_with_code_2_and_one_line() {
         &["/no/such/secret"],
     );
     refused(&["gateway"], &["cluster engines", "magpie up"]);
+    refused(
+        &["foo"],
+        &["no such command: foo", "up, config, admin", "rtc-signaling"],
+    );
+}
+
+/// Found before a port is bound, and before anything is made.
+#[test]
+fn values_that_can_not_work_end_with_code_2_and_name_key_and_origin() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let wrong = [
+        (
+            "MAGPIE_GATEWAY_PRESENCE_RENEWAL_MS",
+            "0",
+            "gateway.presence_renewal_ms is 0 (variable MAGPIE_GATEWAY_PRESENCE_RENEWAL_MS)",
+        ),
+        (
+            "MAGPIE_TRANSFER_DROP_AFTER_MS",
+            "-1",
+            "transfer.drop_after_ms is -1",
+        ),
+        (
+            "MAGPIE_LISTEN_WS",
+            "127.0.0.1:10002",
+            "listen.ws and listen.api are both 127.0.0.1:10002",
+        ),
+        (
+            "MAGPIE_SHARED_ADMIN_USER_IDS",
+            "root,root",
+            "shared.admin_user_ids names root twice",
+        ),
+        (
+            "MAGPIE_TELEMETRY_OTLP_ENDPOINT",
+            "otel:4317",
+            "telemetry.otlp_endpoint",
+        ),
+        ("MAGPIE_TELEMETRY_OTLP_RATIO", "1.5", "telemetry.otlp_ratio"),
+        (
+            "MAGPIE_TELEMETRY_LOG_FILTER",
+            "=x=y",
+            "telemetry.log_filter",
+        ),
+        ("MAGPIE_API_MAX_REQUESTS", "many", "api.max_requests"),
+    ];
+    for (variable, value, error) in wrong {
+        let output = magpie(&["up", "--data-dir", data.to_str().unwrap()])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        let shown = text(&output.stderr);
+        assert_eq!(
+            (output.status.code(), shown.lines().count()),
+            (Some(2), 1),
+            "{shown}"
+        );
+        assert!(shown.contains(error), "{shown}");
+    }
+    assert!(!data.exists());
+    let zero = magpie(&["config"])
+        .env("MAGPIE_MSG_HEAD_WAIT_MS", "0")
+        .output()
+        .unwrap();
+    assert_eq!(zero.status.code(), Some(0));
+}
+
+#[test]
+fn a_taken_port_ends_with_code_1_and_names_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = output(&[
+        "up",
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--ws-listen",
+        &address,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stderr);
+    assert!(
+        shown.contains(&format!("listen.ws: can't listen on {address}")),
+        "{shown}"
+    );
+}
+
+#[test]
+fn help_shows_examples_of_commands_that_exist() {
+    for command in [&[][..], &["up"], &["config"], &["admin"]] {
+        let mut args = command.to_vec();
+        args.push("--help");
+        let help = output(&args);
+        let shown = text(&help.stdout);
+        assert_eq!(help.status.code(), Some(0));
+        let (_, examples) = shown.split_once("Examples:").expect("examples");
+        let words = examples
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("magpie "))
+            .filter_map(|rest| rest.split_whitespace().next());
+        for word in words {
+            let known = output(&[word, "--help"]);
+            assert_eq!(known.status.code(), Some(0), "magpie {word}");
+        }
+    }
 }
 
 #[test]

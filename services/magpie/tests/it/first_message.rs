@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::process::{Server, output, text};
+use crate::process::{Server, magpie, output, text};
 
 fn admin(server: &Server, dir: &Path, args: &[&str]) -> (bool, String) {
     let mut all = vec!["admin"];
@@ -51,17 +51,21 @@ fn a_user_is_made_and_gets_a_message_also_after_a_restart() {
 }
 
 #[test]
-fn the_operators_port_shows_build_readiness_and_metrics() {
+fn the_server_is_found_where_its_configuration_has_it_listen() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let output = output(&["admin", "stats", "--ops", server.url("ops")]);
-    let shown = text(&output.stdout);
-    assert!(
-        output.status.success()
-            && shown.contains("state  ready")
-            && shown.contains("\"name\":\"magpie\""),
-        "{shown}"
-    );
+    let address = server.url("api").strip_prefix("http://").unwrap();
+    let admin = |address: &str| {
+        magpie(&["admin", "token", "--data-dir", dir.path().to_str().unwrap()])
+            .env("MAGPIE_LISTEN_API", address)
+            .output()
+            .unwrap()
+    };
+    let found = admin(address);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    let nowhere = admin("127.0.0.1:0");
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(text(&nowhere.stderr).contains("--api"));
 }
 
 #[test]

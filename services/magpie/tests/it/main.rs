@@ -3,4 +3,5 @@
 mod command_line;
 mod first_message;
 mod grpc_port;
+mod operators;
 mod process;

@@ -40,6 +40,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on free ports and waits until it is ready.
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[], Stdio::inherit())
+    }
+
+    /// Starts one with these variables; its log goes to `stderr`.
+    pub(crate) fn start_with(dir: &Path, env: &[(&str, &str)], stderr: Stdio) -> Self {
         let mut args = vec![
             "up",
             "--json",
@@ -55,7 +60,9 @@ impl Server {
             args.extend([port, "127.0.0.1:0"]);
         }
         let mut child = magpie(&args)
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("magpie starts");
         let mut line = String::new();

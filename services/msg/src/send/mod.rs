@@ -12,13 +12,14 @@ use magpie_proto::{
     magpie::log::Inbound,
     openim::{msg::SendMsgResp, sdkws::MsgData},
 };
-use magpie_service::{Caller, Context};
+use magpie_service::{Caller, Context, trace};
 use magpie_types::{
     ConversationId, Error, GroupId, Result, ServerMsgId, SessionType, UserId,
     msg::{FROM_USER, content_type, option, status},
     time::now_ms,
 };
 use prost::Message as _;
+use tracing::{Instrument as _, info_span};
 
 use crate::Service;
 use options::is_off;
@@ -138,6 +139,14 @@ impl Service {
             msg.send_time = first.await?;
         }
         let is_notification = conversation.is_notification_stream();
+        let span = info_span!(
+            "msg.append",
+            operation.id = ctx.operation_id,
+            conversation.id = conversation.as_str(),
+            message.id = msg.server_msg_id,
+            content.type = msg.content_type,
+            stored,
+        );
         let mut receiver_ids = vec![msg.recv_id.clone()];
         if msg.send_id != msg.recv_id && !is_off(&msg, option::SENDER_SYNC) {
             receiver_ids.push(msg.send_id.clone());
@@ -157,7 +166,7 @@ impl Service {
             droppable: !stored && !is_notification,
             content_type: msg.content_type,
             offline_push: !is_off(&msg, option::OFFLINE_PUSH),
-            traceparent: String::new(),
+            traceparent: trace::traceparent(&span),
             session_type: msg.session_type,
             msg: msg.encode_to_vec().into(),
         };
@@ -166,7 +175,7 @@ impl Service {
             conversation.stem().as_bytes(),
             record.encode_to_vec().into(),
         );
-        appended.await?;
+        appended.instrument(span).await?;
         metrics::counter!("magpie_msg_accepted_total").increment(1);
         Ok(SendMsgResp {
             server_msg_id: msg.server_msg_id,

@@ -1,0 +1,91 @@
+//! What `--help` teaches besides the list of options, and the answer to a command that does not exist.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+
+use crate::{cli::Cli, output::Failure};
+
+/// Services that will run as a process of their own.
+const SERVICES: &[&str] = &[
+    "gateway",
+    "api",
+    "auth",
+    "user",
+    "friend",
+    "group",
+    "conversation",
+    "msg",
+    "transfer",
+    "push",
+    "third",
+    "rtc-signaling",
+    "cron",
+];
+
+/// Of `magpie --help`.
+pub(crate) const PROGRAM: &str = "\
+Run one service (with the cluster engines):
+  magpie gateway | api | auth | user | friend | group | conversation | msg | transfer | push | third | rtc-signaling | cron
+
+Examples:
+  magpie up                                       everything in one process, in ./data
+  magpie admin create-user alice                  a user, on the server started above
+  magpie admin send --to alice \"hello alice\"      a message to her
+  magpie config                                   every setting, its value and where that is from
+
+Every setting is a key of the file (--config), a MAGPIE_* variable, and some have a flag; docs/configuration.md lists them.
+Exit codes: 0 done, 1 failed while working, 2 the command line or the configuration is wrong.";
+
+/// Of `magpie up --help`.
+pub(crate) const UP: &str = "\
+Examples:
+  magpie up
+      in ./data, on 127.0.0.1; the first start makes the secret (./data/secret)
+  magpie up --data-dir /var/lib/magpie --ws-listen 0.0.0.0:10001 --api-listen 0.0.0.0:10002
+      reachable from other machines
+  MAGPIE_SECRET=... magpie up --config /etc/magpie.toml
+      with your own secret and settings
+  magpie up --json --data-dir \"$(mktemp -d)\" --ws-listen 127.0.0.1:0 --api-listen 127.0.0.1:0 \\
+      --ops-listen 127.0.0.1:0 --grpc-listen 127.0.0.1:0
+      for scripts: free ports, and one line of JSON that names them when it is ready
+
+SIGTERM or Ctrl-C drains and ends it; a second one forces.";
+
+/// Of `magpie config --help`.
+pub(crate) const CONFIG: &str = "\
+Examples:
+  magpie config                                       what `magpie up` would use
+  magpie config --config /etc/magpie.toml | grep -v default
+                                                      only what was changed
+  MAGPIE_GATEWAY_MAX_CONNECTIONS=500 magpie config    a key in capitals, `_` for the dot, is its variable";
+
+/// Of `magpie admin --help`.
+pub(crate) const ADMIN: &str = "\
+The server's secret is read as `magpie up` reads it: MAGPIE_SECRET, --secret-file, or the data directory.
+
+Examples:
+  magpie admin create-user alice --nickname Alice
+  magpie admin token alice --platform 5             for a client SDK
+  magpie admin token                                for a back end: the header `token` of the REST API
+  magpie admin send --from bob --to alice \"hello\"
+  magpie admin stats                                build, readiness, metrics
+  magpie admin --api http://chat.example:10002 --secret-file secret.txt token alice";
+
+/// Why an external subcommand can't run here.
+pub(crate) fn no_command(words: &[OsString]) -> Failure {
+    let name = words.first().map(|n| n.to_string_lossy());
+    let name = name.as_deref().unwrap_or_default();
+    if SERVICES.contains(&name) {
+        return Failure::Usage(format!(
+            "`magpie {name}` needs the cluster engines (etcd, Kafka, MongoDB, Redis), which are not part of this build; `magpie up` runs all services in one process"
+        ));
+    }
+    let cli = Cli::command();
+    let commands: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+    Failure::Usage(format!(
+        "no such command: {name}; there are {}, and the services {}",
+        commands.join(", "),
+        SERVICES.join(", ")
+    ))
+}

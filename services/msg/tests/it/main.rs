@@ -1,0 +1,9 @@
+//! The msg service through its generated client, with the real transfer worker behind it, on embedded engines.
+
+#![cfg(test)]
+
+mod access;
+mod change;
+mod pull;
+mod read;
+mod world;

@@ -1,0 +1,160 @@
+//! 1002, 1005 and 1007 inside a user's window, and positions above the head.
+
+use std::time::{Duration, Instant};
+
+use magpie_proto::openim::msg::*;
+use magpie_store::{Documents as _, documents::UserSeq};
+use magpie_testkit::{code, user};
+
+use crate::world::{CHAT, World, lines, pull_range, sent};
+
+/// Restricts what u1 sees of the chat.
+async fn window(world: &World, min_seq: i64, max_seq: i64) {
+    let row = UserSeq {
+        user_id: "u1".to_owned(),
+        conversation_id: CHAT.to_owned(),
+        read_seq: 0,
+        min_seq,
+        max_seq,
+        member_version: 0,
+    };
+    // The sender has one already, from his read position.
+    let key = magpie_store::key!["u1", CHAT];
+    world
+        .engines
+        .deps
+        .store
+        .remove::<UserSeq>(vec![key])
+        .await
+        .unwrap();
+    world.engines.deps.store.add(row).await.unwrap();
+}
+
+async fn by_list(world: &World, seqs: &[i64], order: i32) -> (Vec<(i64, i32, String)>, bool, i64) {
+    let asked = ConversationSeqs {
+        conversation_id: CHAT.to_owned(),
+        seqs: seqs.to_vec(),
+    };
+    let request = GetSeqMessageReq {
+        user_id: "u1".to_owned(),
+        conversations: vec![asked],
+        order,
+    };
+    let mut client = world.client();
+    let answer = client.get_seq_message(user("u1").request(request));
+    let pulled = answer
+        .await
+        .unwrap()
+        .into_inner()
+        .msgs
+        .remove(CHAT)
+        .unwrap();
+    (lines(&pulled.msgs), pulled.is_end, pulled.end_seq)
+}
+
+async fn last(world: &World) -> Option<i64> {
+    let request = GetLastMessageReq {
+        user_id: "u1".to_owned(),
+        conversation_i_ds: vec![CHAT.to_owned()],
+    };
+    let mut client = world.client();
+    let answer = client.get_last_message(user("u1").request(request));
+    let msgs = answer.await.unwrap().into_inner().msgs;
+    msgs.get(CHAT).map(|m| m.seq)
+}
+
+#[tokio::test]
+async fn a_range_is_clipped_to_the_window_and_keeps_its_highest_seqs() {
+    let world = World::new().await;
+    let texts = ["1", "2", "3", "4", "5"];
+    world.chat("u2", "u1", &texts).await;
+    let range = async |range| {
+        let pulled = world.range("u1", CHAT, range).await.unwrap();
+        pulled
+            .get(CHAT)
+            .map(|p| (p.msgs.iter().map(|m| m.seq).collect::<Vec<_>>(), p.is_end))
+    };
+    assert_eq!(range((2, 3, 9)).await, Some((vec![2, 3], false)));
+    assert_eq!(range((1, 9, 2)).await, Some((vec![4, 5], true)));
+    assert_eq!(range((0, 1, 9)).await, Some((vec![1], false)));
+    assert_eq!(range((1, 5, 0)).await, None);
+    assert_eq!(range((6, 9, 9)).await, None);
+    assert_eq!(
+        range((i64::MIN, i64::MAX, i64::MAX)).await.unwrap().0,
+        [1, 2, 3, 4, 5]
+    );
+
+    window(&world, 2, 4).await;
+    assert_eq!(range((1, 5, 9)).await, Some((vec![2, 3, 4], true)));
+    assert_eq!(range((5, 5, 9)).await, None);
+    let descending = pull_range("u1", CHAT, (2, 3, 9), 1);
+    let mut client = world.client();
+    let answer = client.pull_message_by_seqs(user("u1").request(descending));
+    assert!(answer.await.unwrap().into_inner().msgs[CHAT].is_end);
+    assert_eq!(world.seqs("u1").await.max_seq, 4);
+    assert_eq!(world.seqs("u2").await.max_seq, 5);
+}
+
+#[tokio::test]
+async fn a_list_is_answered_in_its_order_and_tells_where_the_window_ends() {
+    let world = World::new().await;
+    world.chat("u2", "u1", &["1", "2", "3", "4"]).await;
+    assert_eq!(
+        by_list(&world, &[3, 1], 0).await,
+        (sent(&[(3, "3"), (1, "1")]), false, 0)
+    );
+    window(&world, 2, 3).await;
+    let inside = sent(&[(2, "2"), (3, "3")]);
+    assert_eq!(
+        by_list(&world, &[1, 2, 3], 1).await,
+        (inside.clone(), true, 2)
+    );
+    assert_eq!(by_list(&world, &[2, 3, 4], 0).await, (inside, true, 3));
+    assert_eq!(by_list(&world, &[0, -1], 0).await, (vec![], false, 0));
+}
+
+#[tokio::test]
+async fn the_last_message_is_the_newest_visible_one() {
+    let world = World::new().await;
+    assert_eq!(last(&world).await, None);
+    let texts: Vec<String> = (0..25).map(|n| n.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    world.chat("u2", "u1", &texts).await;
+    assert_eq!(last(&world).await, Some(25));
+    // More than one step of the search is hidden.
+    let hide = DeleteMsgsReq {
+        conversation_id: CHAT.to_owned(),
+        seqs: (3..=25).collect(),
+        user_id: "u1".to_owned(),
+        delete_sync_opt: None,
+    };
+    let mut client = world.client();
+    client.delete_msgs(user("u1").request(hide)).await.unwrap();
+    assert_eq!(last(&world).await, Some(2));
+    window(&world, 3, 0).await;
+    assert_eq!(last(&world).await, None);
+}
+
+/// A client names a message as soon as it is acknowledged, and transfer may not have stored it yet.
+#[tokio::test]
+async fn a_request_waits_for_a_seq_above_the_head_but_not_for_long() {
+    let world = World::new().await;
+    world.chat("u1", "u2", &["1"]).await;
+    let revoke = |seq| RevokeMsgReq {
+        conversation_id: CHAT.to_owned(),
+        seq,
+        user_id: "u1".to_owned(),
+    };
+    let mut client = world.client();
+    let (revoked, sent) = tokio::join!(
+        client.revoke_msg(user("u1").request(revoke(2))),
+        world.send("u1", "u2", "2")
+    );
+    assert_eq!((code(revoked), sent), (0, 0));
+    let started = Instant::now();
+    assert_eq!(
+        code(client.revoke_msg(user("u1").request(revoke(9))).await),
+        1004
+    );
+    assert!(started.elapsed() >= Duration::from_millis(900));
+}

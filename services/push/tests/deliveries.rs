@@ -1,0 +1,314 @@
+//! The push worker: who is called, what is dropped, and what one gateway's trouble means for the others.
+
+#![cfg(test)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use magpie_discovery::{Channel, InProcess, Registry, name};
+use magpie_presence::{Change, GatewayId, Lookup, Platforms, Presence, PresenceError, Result};
+use magpie_proto::magpie::{
+    gateway::{
+        DeliverReq, DeliverResp, Item,
+        delivery_server::{Delivery, DeliveryServer},
+    },
+    log::Stored,
+};
+use magpie_push::Config;
+use magpie_service::Deps;
+use magpie_testkit::{Engines, ScriptedLog};
+use magpie_types::{Platform, UserId};
+use prost::Message as _;
+use tokio::sync::broadcast;
+use tonic::{Request, Response, Status, service::Routes};
+
+type Delivered = Arc<Mutex<Vec<Vec<Item>>>>;
+
+/// A gateway that keeps the calls it gets.
+#[derive(Clone, Default)]
+struct Gateway {
+    calls: Delivered,
+    silent: bool,
+}
+
+#[tonic::async_trait]
+impl Delivery for Gateway {
+    async fn deliver(&self, request: Request<DeliverReq>) -> Result<Response<DeliverResp>, Status> {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        self.calls.lock().unwrap().push(request.into_inner().items);
+        Ok(Response::new(DeliverResp::default()))
+    }
+}
+
+/// The gateways that are registered now.
+#[derive(Default)]
+struct Gateways(Mutex<BTreeMap<String, Channel>>);
+
+impl Registry for Gateways {
+    fn channel(&self, service: &'static str) -> Channel {
+        InProcess::new().channel(service)
+    }
+
+    fn instances(&self, service: &'static str) -> Vec<(String, Channel)> {
+        assert_eq!(service, name::GATEWAY);
+        let all = self.0.lock().unwrap();
+        all.iter().map(|(id, c)| (id.clone(), c.clone())).collect()
+    }
+}
+
+/// Presence that may fail, and may not know everything of some gateways.
+struct Flawed {
+    inner: magpie_presence::SharedPresence,
+    failures: Mutex<usize>,
+    unknown: Mutex<Vec<GatewayId>>,
+}
+
+#[async_trait]
+impl Presence for Flawed {
+    async fn report(&self, gateway: &GatewayId, users: &[(UserId, Platforms)]) -> Result<()> {
+        self.inner.report(gateway, users).await
+    }
+
+    async fn renew(&self, gateway: &GatewayId) -> Result<()> {
+        self.inner.renew(gateway).await
+    }
+
+    async fn leave(&self, gateway: &GatewayId) -> Result<()> {
+        self.inner.leave(gateway).await
+    }
+
+    async fn lookup(&self, users: &[UserId]) -> Result<Lookup> {
+        {
+            let mut failures = self.failures.lock().unwrap();
+            if *failures > 0 {
+                *failures -= 1;
+                return Err(PresenceError::Unavailable("away".to_owned()));
+            }
+        }
+        let mut found = self.inner.lookup(users).await?;
+        found.unknown.clone_from(&self.unknown.lock().unwrap());
+        Ok(found)
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes()
+    }
+}
+
+struct World {
+    log: ScriptedLog,
+    gateways: Arc<Gateways>,
+    presence: Arc<Flawed>,
+    _engines: Engines,
+}
+
+impl World {
+    async fn new() -> Self {
+        let gateways = Arc::new(Gateways::default());
+        let engines = Engines::new().await;
+        let presence = Arc::new(Flawed {
+            inner: Arc::clone(&engines.deps.presence),
+            failures: Mutex::default(),
+            unknown: Mutex::default(),
+        });
+        let log = ScriptedLog::default();
+        let deps = Deps {
+            log: Arc::new(log.clone()),
+            registry: Arc::<Gateways>::clone(&gateways),
+            presence: Arc::<Flawed>::clone(&presence),
+            ..engines.deps.clone()
+        };
+        let config = Config {
+            deliver_timeout_ms: 300,
+            backoff_ms: 5,
+            ..Config::default()
+        };
+        magpie_push::start(&deps, config);
+        Self {
+            log,
+            gateways,
+            presence,
+            _engines: engines,
+        }
+    }
+
+    /// Registers a gateway to which these users are connected.
+    async fn gateway(&self, id: &str, users: &[&str]) -> Delivered {
+        self.add(id, Gateway::default(), users).await
+    }
+
+    async fn add(&self, id: &str, gateway: Gateway, users: &[&str]) -> Delivered {
+        let registry = InProcess::new();
+        let server = DeliveryServer::new(gateway.clone());
+        registry.serve(name::GATEWAY, Routes::new(server));
+        let channel = registry.channel(name::GATEWAY);
+        self.gateways
+            .0
+            .lock()
+            .unwrap()
+            .insert(id.to_owned(), channel);
+        self.connect(id, users).await;
+        gateway.calls
+    }
+
+    async fn connect(&self, gateway: &str, users: &[&str]) {
+        let web = || Platforms::from_iter([Platform::Web]);
+        let users: Vec<_> = users
+            .iter()
+            .map(|id| (UserId::new(*id).unwrap(), web()))
+            .collect();
+        self.presence.report(&gateway.into(), &users).await.unwrap();
+    }
+}
+
+fn stored(seq: i64, receivers: &[&str]) -> Stored {
+    Stored {
+        conversation_id: "si_a_b".to_owned(),
+        seq,
+        msg: format!("body {seq}").into_bytes().into(),
+        operation_id: "op".to_owned(),
+        connection_id: "sender's connection".to_owned(),
+        sender_id: "a".to_owned(),
+        receiver_ids: receivers.iter().map(|id| (*id).to_owned()).collect(),
+        ..Stored::default()
+    }
+}
+
+fn at(offset: u64, stored: &Stored) -> (u64, &'static str, Vec<u8>) {
+    (offset, "a_b", stored.encode_to_vec())
+}
+
+/// The calls since the last look: per call, seq and receivers of each item.
+fn calls(delivered: &Delivered) -> Vec<Vec<(i64, Vec<String>)>> {
+    std::mem::take(&mut *delivered.lock().unwrap())
+        .into_iter()
+        .map(|items| items.into_iter().map(|i| (i.seq, i.user_ids)).collect())
+        .collect()
+}
+
+fn item(seq: i64, users: &[&str]) -> (i64, Vec<String>) {
+    (seq, users.iter().map(|id| (*id).to_owned()).collect())
+}
+
+#[tokio::test]
+async fn a_batch_is_one_call_per_gateway_for_the_users_connected_there() {
+    let world = World::new().await;
+    let one = world.gateway("g1", &["a", "b"]).await;
+    let two = world.gateway("g2", &["b"]).await;
+    world
+        .log
+        .feed([
+            at(3, &stored(1, &["b", "a"])),
+            at(4, &stored(2, &["a"])),
+            at(5, &stored(3, &["offline"])),
+        ])
+        .await;
+    let first = one.lock().unwrap()[0][0].clone();
+    assert_eq!(calls(&one), [vec![item(1, &["b", "a"]), item(2, &["a"])]]);
+    assert_eq!(calls(&two), [vec![item(1, &["b"])]]);
+    assert_eq!((first.msg.as_ref(), first.offset), (&b"body 1"[..], 3));
+    assert_eq!(first.sender_connection_id, "sender's connection");
+    assert_eq!(first.only_connection_id, "");
+}
+
+#[tokio::test]
+async fn repeats_are_dropped_but_unstored_records_and_resends_are_not() {
+    let world = World::new().await;
+    let gateway = world.gateway("g1", &["a", "b"]).await;
+    let (first, second) = (stored(1, &["b"]), stored(2, &["b"]));
+    world.log.feed([at(0, &first), at(1, &second)]).await;
+    calls(&gateway);
+    let resend = Stored {
+        resend: true,
+        ..stored(1, &["a"])
+    };
+    let typing = stored(0, &["b"]);
+    world
+        .log
+        .feed([
+            at(2, &first),
+            at(3, &second),
+            at(4, &typing),
+            at(5, &typing),
+            at(6, &resend),
+            at(7, &stored(3, &["b"])),
+        ])
+        .await;
+    let items = std::mem::take(&mut *gateway.lock().unwrap()).remove(0);
+    let lines: Vec<_> = items
+        .iter()
+        .map(|i| (i.seq, i.only_connection_id.as_str()))
+        .collect();
+    assert_eq!(
+        lines,
+        [(0, ""), (0, ""), (1, "sender's connection"), (3, "")]
+    );
+    // Another conversation has numbers of its own.
+    let mut other = stored(1, &["b"]);
+    other.conversation_id = "n_a_b".to_owned();
+    world.log.feed([at(8, &other), at(9, &first)]).await;
+    let items = std::mem::take(&mut *gateway.lock().unwrap()).remove(0);
+    assert!(items.len() == 1 && items[0].notification, "{items:?}");
+}
+
+#[tokio::test]
+async fn a_silent_gateway_delays_the_batch_no_longer_than_its_time_limit() {
+    let world = World::new().await;
+    let silent = Gateway {
+        silent: true,
+        ..Gateway::default()
+    };
+    world.add("g1", silent, &["a"]).await;
+    let two = world.gateway("g2", &["b"]).await;
+    world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
+    assert_eq!(calls(&two), [vec![item(1, &["b"])]]);
+    world.log.feed([at(1, &stored(2, &["b"]))]).await;
+    assert_eq!(calls(&two), [vec![item(2, &["b"])]]);
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_presence() {
+    let world = World::new().await;
+    let gateway = world.gateway("g1", &["b"]).await;
+    *world.presence.failures.lock().unwrap() = 3;
+    world.log.feed([at(0, &stored(1, &["b"]))]).await;
+    assert_eq!(calls(&gateway), [vec![item(1, &["b"])]]);
+}
+
+/// Unknown is not offline; and who is known there as well gets the message once.
+#[tokio::test]
+async fn a_gateway_without_a_marker_is_asked_for_everybody_once() {
+    let world = World::new().await;
+    let one = world.gateway("g1", &["a"]).await;
+    *world.presence.unknown.lock().unwrap() = vec!["g1".into()];
+    world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
+    assert_eq!(calls(&one), [vec![item(1, &["a", "b"])]]);
+}
+
+/// A gateway that gets another one's deliveries would raise its position and drop its own as repeats.
+#[tokio::test]
+async fn what_is_meant_for_one_gateway_goes_to_no_other() {
+    let world = World::new().await;
+    let one = world.gateway("g1", &["a"]).await;
+    world.connect("gone", &["b"]).await;
+    world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
+    assert_eq!(calls(&one), [vec![item(1, &["a"])]]);
+    // It is found as soon as it is registered.
+    let gone = world.gateway("gone", &["b"]).await;
+    world.log.feed([at(1, &stored(2, &["b"]))]).await;
+    assert_eq!(calls(&gone), [vec![item(2, &["b"])]]);
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_skipped() {
+    let world = World::new().await;
+    let gateway = world.gateway("g1", &["b"]).await;
+    let broken = (0, "a_b", b"\xff\xff no record".to_vec());
+    world.log.feed([broken, at(1, &stored(1, &["b"]))]).await;
+    assert_eq!(calls(&gateway), [vec![item(1, &["b"])]]);
+}
