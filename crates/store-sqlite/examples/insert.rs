@@ -142,6 +142,7 @@ impl Load {
             min_seq: 0,
             max_seq: 0,
             member_version: 0,
+            marked_seq: 0,
         };
         RunItem {
             row: message.into_row(),

@@ -1,9 +1,12 @@
 //! Answers: the envelope `{errCode, errMsg, errDlt, data}`, its HTTP status, and the headers every answer has
 //! (rest-api.md 1.4, 1.5).
 
+use std::io::Write as _;
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Collected, Full};
 use magpie_types::{Code, Error};
 use serde::Serialize;
 use tonic::Status;
@@ -128,7 +131,40 @@ fn response(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     *response.headers_mut() = headers();
+    let id = HeaderValue::try_from(uuid::Uuid::new_v4().to_string());
+    response.headers_mut().extend(id.map(|id| (HTTP_ID, id)));
     response
+}
+
+/// Names an answer, so that a client's report can be found again (corrections.md 2).
+const HTTP_ID: HeaderName = HeaderName::from_static("x-http-id");
+
+/// Whether the client takes gzip (rest-api.md 1.1).
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let names = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    names.split(',').any(|name| name.trim() == "gzip")
+}
+
+/// The same answer, compressed.
+pub(crate) async fn compress(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await.map(Collected::to_bytes);
+    let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let body = match writer.write_all(&body).and_then(|()| writer.finish()) {
+        Ok(packed) => {
+            let gzip = HeaderValue::from_static("gzip");
+            parts.headers.insert(header::CONTENT_ENCODING, gzip);
+            let vary = HeaderValue::from_static("Accept-Encoding");
+            parts.headers.insert(header::VARY, vary);
+            packed.into()
+        }
+        Err(_) => body,
+    };
+    Response::from_parts(parts, Full::new(body))
 }
 
 fn headers() -> HeaderMap {

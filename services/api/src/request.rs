@@ -61,6 +61,7 @@ impl Api {
         let started = Instant::now();
         let limit = Duration::from_millis(self.config.request_timeout_ms);
         let (parts, body) = request.into_parts();
+        let gzip = answer::takes_gzip(&parts.headers);
         let route = self
             .routes
             .get(parts.uri.path())
@@ -73,7 +74,11 @@ impl Api {
             .record(started.elapsed().as_secs_f64());
         metrics::counter!("magpie_api_requests_total", "route" => route, "status" => response.status().as_str().to_owned())
             .increment(1);
-        response
+        if gzip {
+            answer::compress(response).await
+        } else {
+            response
+        }
     }
 
     async fn dispatch(&self, parts: Parts, body: Incoming) -> Response<Full<Bytes>> {

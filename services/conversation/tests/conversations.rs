@@ -273,6 +273,7 @@ async fn reading_bounds_are_shown() {
         min_seq: 3,
         max_seq: 0,
         member_version: 0,
+        marked_seq: 0,
     };
     world.deps.store.add(seq).await.unwrap();
     assert_eq!(all(&client, "u1").await[0].min_seq, 3);

@@ -168,8 +168,9 @@ impl Relations {
             ..FriendApplicationApprovedTips::default()
         };
         let kind = content_type::FRIEND_APPLICATION_APPROVED;
-        let mut approved =
-            Notification::to_user(kind, &friend.friend_id, &friend.owner_id, &tips)?.in_chat();
+        let mut approved = Notification::to_user(kind, &friend.friend_id, &friend.owner_id, &tips)?
+            .in_chat()
+            .offline_push();
         if !friend.pending.is_empty() {
             approved = approved.client_msg_id(pending::message_id(
                 &friend.pending,

@@ -61,6 +61,7 @@ pub(crate) fn empty_user_seq(user: &str, conversation: &str) -> UserSeq {
         min_seq: 0,
         max_seq: 0,
         member_version: 0,
+        marked_seq: 0,
     }
 }
 

@@ -256,7 +256,7 @@ impl Service {
             .store
             .find_many(vec![key![peer.as_str(), id], key![user, id]])
             .await?;
-        let mut read = both.into_iter().map(|s| s.map_or(0, |s| s.read_seq));
+        let mut read = both.into_iter().map(|s| s.map_or(0, |s| s.marked_seq));
         Ok(ReadSeqs {
             peer: read.next().unwrap_or(0),
             own: read.next().unwrap_or(0),

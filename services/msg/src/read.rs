@@ -108,6 +108,7 @@ impl Service {
     ) -> Result<()> {
         let mut row = crate::access::empty_user_seq(user, conversation.as_str());
         row.read_seq = seq;
+        row.marked_seq = seq;
         Ok(self.deps.store.apply(vec![raise(row)]).await?)
     }
 
@@ -199,7 +200,7 @@ fn newly_read(view: &View, to: i64) -> Vec<i64> {
     (from..=to).collect()
 }
 
-/// Raises read and minimum position of a user.
+/// Raises read, marked and minimum position of a user.
 pub(crate) fn raise(row: UserSeq) -> Follow {
     Follow::Max {
         schema: UserSeq::SCHEMA,
@@ -208,5 +209,5 @@ pub(crate) fn raise(row: UserSeq) -> Follow {
     }
 }
 
-/// Positions of `read_seq` and `min_seq` in [`UserSeq`].
-const USER_SEQ_RAISED: &[usize] = &[2, 3];
+/// Positions of `read_seq`, `min_seq` and `marked_seq` in [`UserSeq`].
+const USER_SEQ_RAISED: &[usize] = &[2, 3, 6];

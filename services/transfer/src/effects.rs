@@ -45,6 +45,7 @@ pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
             min_seq: 0,
             max_seq: 0,
             member_version: 0,
+            marked_seq: 0,
         };
         writes.push(Follow::Max {
             schema: UserSeq::SCHEMA,

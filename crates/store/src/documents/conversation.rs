@@ -82,6 +82,8 @@ crate::document! {
         pub max_seq: i64,
         /// Member version that set the bounds (groups).
         pub member_version: i64,
+        /// Marked as read up to here by the user himself; `read_seq` also rises with what he sends.
+        pub marked_seq: i64,
     }
     key [user_id, conversation_id];
 }

@@ -15,7 +15,7 @@ use magpie_proto::{
 use magpie_service::{Caller, Context, trace};
 use magpie_types::{
     ConversationId, Error, GroupId, Result, ServerMsgId, SessionType, UserId,
-    msg::{FROM_USER, content_type, option, status},
+    msg::{content_type, option, status},
     time::now_ms,
 };
 use prost::Message as _;
@@ -30,7 +30,6 @@ impl Service {
         ctx.require_self(&msg.send_id)?;
         if let Caller::User(_) = ctx.caller {
             checks::user_may_send(&msg)?;
-            msg.msg_from = FROM_USER;
             options::drop_server_keys(&mut msg);
         }
         if session == SessionType::Group {

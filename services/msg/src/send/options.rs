@@ -46,7 +46,8 @@ pub(super) fn force(msg: &mut MsgData) {
     for key in off {
         msg.options.insert((*key).to_owned(), false);
     }
-    if is_off(msg, option::NOT_PRIVATE)
+    if off.is_empty()
+        && is_off(msg, option::NOT_PRIVATE)
         && msg.attached_info.is_empty()
         && !is_off(msg, option::IS_NOT_NOTIFICATION)
     {

@@ -17,6 +17,7 @@ async fn window(world: &World, min_seq: i64, max_seq: i64) {
         min_seq,
         max_seq,
         member_version: 0,
+        marked_seq: 0,
     };
     // The sender has one already, from his read position.
     let key = magpie_store::key!["u1", CHAT];
