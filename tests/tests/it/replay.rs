@@ -86,3 +86,23 @@ fn overrides_are_listed_with_reasons_and_belong_to_a_case() {
         CASES.len()
     );
 }
+
+/// Reasons are items of docs/compatibility.md, and every item there is the reason of an override.
+#[test]
+fn the_compatibility_page_lists_the_reasons_of_all_overrides() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/compatibility.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .filter(|item| *item != "item")
+        .map(str::to_owned)
+        .collect();
+    let all = Override::read_all(&folder()).unwrap();
+    let used: BTreeSet<_> = all
+        .iter()
+        .flat_map(|entry| entry.reason.split([',', ';']))
+        .map(|item| item.trim().to_owned())
+        .collect();
+    assert_eq!(used, listed);
+}
