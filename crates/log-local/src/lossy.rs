@@ -1,8 +1,8 @@
 //! Files in memory that forget what was not synced, for tests of durability.
 //!
 //! [`LossyFiles::crash`] is a power failure: bytes since the last `fdatasync` of their file and names since the last
-//! `sync_dir` are gone, or, with [`LossyFiles::crash_torn`], an arbitrary part of the sectors survives. Handles from before
-//! fail. It can also be full, refuse writes, or fail syncs the way page caches do: what a failed sync did not write
+//! `sync_dir` are gone, or, with [`LossyFiles::crash_torn`], an arbitrary part of the sectors survives. Handles and clones from
+//! before fail: a process that lost its power makes no file, removes none and syncs nothing any more. It can also be full, refuse writes, or fail syncs the way page caches do: what a failed sync did not write
 //! counts as written.
 
 use std::{
@@ -16,10 +16,29 @@ use crate::files::{File, Files};
 
 const SECTOR: usize = 512;
 
-/// A directory in memory; clones share it.
-#[derive(Clone, Default)]
+/// A directory in memory. Clones share it until the next crash; the directory that was made first outlives all.
+#[derive(Default)]
 pub struct LossyFiles {
     disk: Arc<Mutex<Disk>>,
+    /// The life in which it was cloned.
+    life: Option<u64>,
+}
+
+impl Clone for LossyFiles {
+    fn clone(&self) -> Self {
+        Self {
+            disk: Arc::clone(&self.disk),
+            life: Some(self.disk().life),
+        }
+    }
+}
+
+fn lock(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
+    disk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn power_failed() -> io::Error {
+    io::Error::other("the power failed")
 }
 
 #[derive(Default)]
@@ -63,7 +82,16 @@ impl LossyFiles {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.disk)
+    }
+
+    /// The disk, for a process whose power has not failed.
+    fn powered(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk();
+        match self.life {
+            Some(life) if life != disk.life => Err(power_failed()),
+            _ => Ok(disk),
+        }
     }
 
     /// The power fails: nothing is left that was not synced.
@@ -111,6 +139,7 @@ impl LossyFiles {
         };
         Self {
             disk: Arc::new(Mutex::new(copy)),
+            life: None,
         }
     }
 
@@ -156,29 +185,29 @@ impl LossyFiles {
 
 impl Files for LossyFiles {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let mut disk = self.disk();
+        let mut disk = self.powered()?;
         let node = disk.nodes.len();
         disk.nodes.push(Node::default());
         disk.names.insert(name.to_owned(), node);
         Ok(Arc::new(Handle {
-            files: self.clone(),
+            disk: Arc::clone(&self.disk),
             node,
             life: disk.life,
         }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let disk = self.disk();
+        let disk = self.powered()?;
         let node = *disk.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Handle {
-            files: self.clone(),
+            disk: Arc::clone(&self.disk),
             node,
             life: disk.life,
         }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk()
+        self.powered()?
             .names
             .remove(name)
             .map(|_| ())
@@ -186,17 +215,17 @@ impl Files for LossyFiles {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.disk().names.keys().cloned().collect())
+        Ok(self.powered()?.names.keys().cloned().collect())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.powered()?;
         disk.durable_names = disk.names.clone();
         Ok(())
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let mut disk = self.disk();
+        let mut disk = self.powered()?;
         if std::mem::replace(&mut disk.locked, true) {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
@@ -204,20 +233,20 @@ impl Files for LossyFiles {
             ));
         }
         Ok(Box::new(Lock {
-            files: self.clone(),
+            disk: Arc::clone(&self.disk),
             life: disk.life,
         }))
     }
 }
 
 struct Lock {
-    files: LossyFiles,
+    disk: Arc<Mutex<Disk>>,
     life: u64,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let mut disk = self.files.disk();
+        let mut disk = lock(&self.disk);
         if disk.life == self.life {
             disk.locked = false;
         }
@@ -225,16 +254,16 @@ impl Drop for Lock {
 }
 
 struct Handle {
-    files: LossyFiles,
+    disk: Arc<Mutex<Disk>>,
     node: usize,
     life: u64,
 }
 
 impl Handle {
     fn with<T>(&self, f: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.files.disk();
+        let mut disk = lock(&self.disk);
         if disk.life != self.life {
-            return Err(io::Error::other("the power failed"));
+            return Err(power_failed());
         }
         f(&mut disk)
     }
@@ -314,5 +343,25 @@ impl File for Handle {
 
     fn size(&self) -> io::Result<u64> {
         self.with(|disk| Ok(disk.nodes.get(self.node).map_or(0, |n| n.now.len()) as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_lost_its_power_changes_nothing_any_more() {
+        let files = LossyFiles::new();
+        let before = files.clone();
+        let handle = before.create("kept").unwrap();
+        before.sync_dir().unwrap();
+        files.crash();
+        assert!(handle.pwrite(b"late", 0).is_err());
+        assert!(before.create("late").is_err());
+        assert!(before.remove("kept").is_err());
+        assert!(before.sync_dir().is_err());
+        assert!(before.lock().is_err());
+        assert_eq!(files.clone().list().unwrap(), ["kept"]);
     }
 }

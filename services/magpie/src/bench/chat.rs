@@ -36,8 +36,7 @@ const FRAME: usize = r#"{"content":""}"#.len();
 /// Connections of pairs of users who write to each other in one direction.
 pub(super) struct Load {
     senders: Vec<SplitSink<Socket, Message>>,
-    _receivers: Vec<SplitSink<Socket, Message>>,
-    readers: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
     run: Rc<RefCell<Run>>,
     /// Random part of all client message ids of this load.
     tag: String,
@@ -72,6 +71,8 @@ pub(super) struct Outcome {
     pub(super) refused: u64,
     /// Frames that could not be decoded or belong to no message of the run.
     pub(super) invalid: u64,
+    /// Connections that ended.
+    pub(super) closed: u64,
     /// How late the generator itself sent, at the 99th percentile.
     pub(super) late_p99_ms: f64,
     pub(super) ack_p50_ms: f64,
@@ -84,7 +85,7 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Every message acknowledged and received once, in order, and nothing else.
     pub(super) fn is_clean(&self) -> bool {
-        let wrong = self.doubled + self.out_of_order + self.refused + self.invalid;
+        let wrong = self.doubled + self.out_of_order + self.refused + self.invalid + self.closed;
         wrong == 0 && self.acknowledged == self.sent && self.received == self.sent
     }
 }
@@ -95,7 +96,7 @@ impl Load {
         let users: Vec<String> = (0..pairs * 2).map(user).collect();
         let tokens = client::tokens(api, &users).await?;
         let run = Rc::new(RefCell::new(Run::idle(pairs)));
-        let (mut senders, mut receivers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut senders, mut receivers, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for (i, (user, token)) in users.iter().zip(&tokens).enumerate() {
             let (sink, stream) = client::connect(ws, user, token).await?.split();
             let receives = i % 2 == 1;
@@ -105,12 +106,12 @@ impl Load {
                 senders.push(sink);
             }
             let reader = read(Rc::clone(&run), stream, i / 2, receives);
-            readers.push(tokio::task::spawn_local(reader));
+            tasks.push(tokio::task::spawn_local(reader));
         }
+        tasks.push(tokio::task::spawn_local(heartbeat(receivers)));
         Ok(Self {
             senders,
-            _receivers: receivers,
-            readers,
+            tasks,
             run,
             tag: format!("{:08x}", rand::random::<u32>()),
             before: 0,
@@ -169,7 +170,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.readers.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -211,6 +212,7 @@ impl Run {
             out_of_order: seen.out_of_order,
             refused: seen.refused,
             invalid: seen.invalid,
+            closed: seen.closed,
             ack_p50_ms: percentile(&self.acknowledged, 50),
             ack_p99_ms: percentile(&self.acknowledged, 99),
             delivery_p50_ms: percentile(&self.delivered, 50),
@@ -282,6 +284,19 @@ async fn read(run: Rc<RefCell<Run>>, mut stream: SplitStream<Socket>, pair: usiz
     while let Some(Ok(frame)) = stream.next().await {
         if let Message::Binary(bytes) = frame {
             run.borrow_mut().take(pair, receives, &bytes);
+        }
+    }
+    run.borrow_mut().outcome.closed += 1;
+}
+
+/// Keeps those connected who only receive.
+async fn heartbeat(mut receivers: Vec<SplitSink<Socket, Message>>) {
+    let mut beat = tokio::time::interval(client::HEARTBEAT);
+    loop {
+        beat.tick().await;
+        for receiver in &mut receivers {
+            // A connection that has ended is counted by its reader.
+            drop(receiver.send(Message::Ping("1".into())).await);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A client connection of the load generator: gob frames over a WebSocket, users and tokens over REST.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -19,6 +21,8 @@ const CALLS: usize = 16;
 const CHUNK: usize = 500;
 /// Platform of all clients: Android, so that the server sends no pings of its own.
 const PLATFORM: i32 = 2;
+/// How often a native client pings (gateway.md).
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(24);
 /// Buffers of a connection, bytes: small, so that many connections fit beside the server.
 const BUFFER: usize = 4096;
 

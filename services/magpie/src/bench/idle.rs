@@ -10,9 +10,6 @@ use tokio_tungstenite::tungstenite::Message;
 use super::client::{self, Socket};
 use crate::admin::Api;
 
-/// How often a native client pings (gateway.md).
-const HEARTBEAT: Duration = Duration::from_secs(24);
-
 /// Users with a token each.
 pub(super) struct Tokens(Vec<(String, String)>);
 
@@ -54,7 +51,7 @@ impl Crowd {
         let mut tasks = Vec::with_capacity(tokens.0.len());
         for (i, (user, token)) in tokens.0.iter().enumerate() {
             let socket = client::connect(ws, user, token).await?;
-            let first = HEARTBEAT * u32::try_from(i)? / u32::try_from(tokens.0.len())?;
+            let first = client::HEARTBEAT * u32::try_from(i)? / u32::try_from(tokens.0.len())?;
             tasks.push(tokio::task::spawn_local(live(
                 socket,
                 first,
@@ -76,7 +73,7 @@ impl Crowd {
 }
 
 async fn live(mut socket: Socket, first: Duration, seen: Rc<Seen>) {
-    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + first, HEARTBEAT);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + first, client::HEARTBEAT);
     loop {
         tokio::select! {
             _ = beat.tick() => {
