@@ -362,6 +362,6 @@ mod tests {
         assert!(before.remove("kept").is_err());
         assert!(before.sync_dir().is_err());
         assert!(before.lock().is_err());
-        assert_eq!(files.clone().list().unwrap(), ["kept"]);
+        assert_eq!(files.list().unwrap(), ["kept"]);
     }
 }
