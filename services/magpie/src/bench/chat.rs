@@ -316,6 +316,7 @@ fn message(pair: usize, number: usize, tag: &str, content: &str) -> Message {
         content_type: 101,
         content: Bytes::copy_from_slice(content.as_bytes()),
         status: 1,
+        create_time: magpie_types::time::now_ms(),
         send_id: sender.clone(),
         ..MsgData::default()
     };
