@@ -29,7 +29,7 @@ impl Default for Log {
         Self {
             partitions: 4,
             segment_bytes: 64 << 20,
-            sync_spacing_ms: 2,
+            sync_spacing_ms: 3,
             max_record_bytes: 1 << 20,
             max_buffer_bytes: 8 << 20,
             retention_hours: 24,
@@ -56,7 +56,7 @@ pub(crate) struct Store {
 impl Default for Store {
     fn default() -> Self {
         Self {
-            commit_spacing_ms: 2,
+            commit_spacing_ms: 3,
             readers: 2,
             writer_cache_bytes: 16 << 20,
             reader_cache_bytes: 4 << 20,
