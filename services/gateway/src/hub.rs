@@ -39,6 +39,8 @@ const MAX_ANSWER: usize = 32 << 20;
 pub(crate) struct Hub {
     pub(crate) deps: Deps,
     pub(crate) config: Config,
+    /// What beats of timers count from.
+    pub(crate) started: tokio::time::Instant,
     /// As the registry of services knows this gateway.
     pub(crate) id: GatewayId,
     pub(crate) registry: Registry,
@@ -85,6 +87,7 @@ impl Hub {
             deps: deps.clone(),
             pulls: Semaphore::new(config.max_pulls.max(1)),
             config,
+            started: tokio::time::Instant::now(),
             id,
             registry: Registry::default(),
             subscriptions: Subscriptions::default(),

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -32,6 +33,8 @@ use crate::{metrics, sends, text};
 const READ: usize = 16 << 10;
 /// Reads that empty a socket before it is closed, so that the peer sees an end and not a reset.
 const LAST_READS: usize = 8;
+/// Distance of the moments at which timers of connections fire.
+const BEAT: Duration = Duration::from_millis(250);
 /// Largest envelope after decompression, in bytes.
 const MAX_ENVELOPE: usize = 1 << 20;
 
@@ -171,12 +174,13 @@ impl Task {
         let times = [
             Some(self.last_frame + config.read_timeout()),
             self.next_ping,
-            self.throttled,
             status
                 .waiting_since
                 .map(|since| since + config.max_queue_age()),
         ];
-        times.into_iter().flatten().min().unwrap_or(self.last_frame)
+        let due = times.into_iter().flatten().min().unwrap_or(self.last_frame);
+        let due = on_the_beat(self.hub.started, due);
+        self.throttled.map_or(due, |until| due.min(until))
     }
 
     fn tick(&mut self, now: Instant) {
@@ -341,6 +345,16 @@ impl Task {
     }
 }
 
+/// The next common beat at or after a time. Deadlines of whole seconds need not be exact, and timers that fire together wake
+/// the process once.
+fn on_the_beat(start: Instant, time: Instant) -> Instant {
+    let beats = time
+        .saturating_duration_since(start)
+        .as_nanos()
+        .div_ceil(BEAT.as_nanos());
+    start + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+}
+
 /// Reads away what the client has sent, because closing a socket with unread bytes resets it.
 fn drain_socket(conn: &Conn) {
     if matches!(conn.reason(), Some("too large" | "slow")) {
@@ -358,6 +372,16 @@ fn drain_socket(conn: &Conn) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deadlines_fall_on_the_next_beat_and_never_before_their_time() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(on_the_beat(start, at(0)), at(0));
+        assert_eq!(on_the_beat(start, at(1)), at(250));
+        assert_eq!(on_the_beat(start, at(30_000)), at(30_000));
+        assert_eq!(on_the_beat(start, at(30_001)), at(30_250));
+    }
 
     /// The whole future of a connection, as tokio stores it.
     #[test]
