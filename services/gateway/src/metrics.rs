@@ -1,6 +1,15 @@
 //! The gateway's metrics, declared once.
 
-use metrics::{counter, gauge};
+use std::sync::LazyLock;
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// What is counted per message or frame is looked up once.
+static MESSAGES_IN: LazyLock<Counter> =
+    LazyLock::new(|| counter!("magpie_gateway_messages_in_total"));
+static FRAMES_OUT: LazyLock<Counter> =
+    LazyLock::new(|| counter!("magpie_gateway_frames_out_total"));
+static QUEUED: LazyLock<Gauge> = LazyLock::new(|| gauge!("magpie_gateway_queued_bytes"));
 
 /// Live connections.
 pub(crate) fn connections(delta: f64) {
@@ -14,17 +23,17 @@ pub(crate) fn handshake(code: i32) {
 
 /// A complete message came from a client.
 pub(crate) fn message_in() {
-    counter!("magpie_gateway_messages_in_total").increment(1);
+    MESSAGES_IN.increment(1);
 }
 
 /// Frames were handed to connections.
 pub(crate) fn frames_out(count: u64) {
-    counter!("magpie_gateway_frames_out_total").increment(count);
+    FRAMES_OUT.increment(count);
 }
 
 /// Bytes waiting for slow sockets.
 pub(crate) fn queued(delta: f64) {
-    gauge!("magpie_gateway_queued_bytes").increment(delta);
+    QUEUED.increment(delta);
 }
 
 /// A connection ended for this reason.

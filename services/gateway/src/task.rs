@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use magpie_envelope::{Limits, Request, reqs};
 use magpie_proto::openim::sdkws::SetAppBackgroundStatusReq;
 use magpie_types::{Error, Platform};
 use prost::Message as _;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::conn::Conn;
@@ -210,7 +212,7 @@ impl Task {
     }
 
     fn read(&mut self) {
-        BUFFER.with_borrow_mut(|buffer| match self.conn.stream.try_read(buffer) {
+        BUFFER.with_borrow_mut(|buffer| match read_some(&self.conn.stream, buffer) {
             Ok(0) => self.finish(None, "client"),
             Ok(n) => {
                 self.last_frame = Instant::now();
@@ -343,6 +345,21 @@ impl Task {
         self.conn.end(None, reason);
         ControlFlow::Break(())
     }
+}
+
+/// Reads what the socket has. A read that does not fill the buffer has emptied it, so the readiness is used up and no second
+/// read has to find that out (the same rule as in tokio's `poll_read`, which needs the stream for itself).
+fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let read = stream.try_io(Interest::READABLE, || {
+        let n = (&*socket2::SockRef::from(stream)).read(buffer)?;
+        if n > 0 && n < buffer.len() {
+            short = Some(n);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(n)
+    });
+    short.map_or(read, Ok)
 }
 
 /// The next common beat at or after a time. Deadlines of whole seconds need not be exact, and timers that fire together wake
