@@ -18,6 +18,7 @@ mod head;
 mod hub;
 mod lanes;
 mod metrics;
+mod missed;
 mod outgoing;
 mod policy;
 mod rate;

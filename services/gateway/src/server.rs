@@ -16,14 +16,14 @@ use crate::config::Config;
 use crate::deliver::DeliveryService;
 use crate::grpc::GatewayService;
 use crate::hub::Hub;
-use crate::{handshake, subscriptions};
+use crate::{handshake, missed, subscriptions};
 
 /// Pause after a socket could not be accepted, usually because no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Clients told to reconnect at once; a pause follows each group, so that they don't come back all together.
-const DRAIN_GROUP: usize = 500;
+pub(crate) const DRAIN_GROUP: usize = 500;
 /// Pause between groups, and between looks at who is left.
-const DRAIN_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 /// Largest delivery, in bytes.
 const MAX_DELIVERY: usize = 32 << 20;
 
@@ -43,6 +43,7 @@ impl Gateway {
             deps.presence.changes(),
         ));
         deps.tasks.spawn(Arc::clone(&hub).keep_presence());
+        deps.tasks.spawn(missed::follow(Arc::clone(&hub)));
         Self { hub }
     }
 
@@ -106,4 +107,5 @@ async fn drain(hub: &Hub) {
     if let Err(e) = hub.deps.presence.leave(&hub.id).await {
         tracing::warn!(error = %e, "presence was not left");
     }
+    missed::forget(hub).await;
 }

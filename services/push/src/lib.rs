@@ -1,11 +1,12 @@
 //! The push service: takes stored messages to the connections of their receivers.
 //!
 //! A consumer of the stored log: who receives, where they are connected, one call per gateway and batch. It commits after the
-//! gateways have answered. Also forgets offline-push tokens at logout.
+//! gateways have answered, or after the store knows of each one that has missed something. Also forgets offline-push tokens at logout.
 //!
-//! - `worker`: the consumer. `grpc`: the `openim.push` service.
+//! - `worker`: the consumer. `gateways`: calls of gateways, and giving one up. `grpc`: the `openim.push` service.
 
 mod config;
+mod gateways;
 mod grpc;
 mod worker;
 

@@ -2,20 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use magpie_discovery::{Channel, name};
 use magpie_log::{Batch, BatchLimits, Record, Topic};
 use magpie_presence::GatewayId;
-use magpie_proto::magpie::{
-    gateway::{DeliverReq, Item, delivery_client::DeliveryClient},
-    log::Stored,
-};
-use magpie_service::{Context, Deps, trace};
+use magpie_proto::magpie::{gateway::Item, log::Stored};
+use magpie_service::{Deps, trace};
 use magpie_types::UserId;
 use moka::sync::Cache;
 use prost::Message as _;
 use tracing::{Span, info_span};
 
-use crate::Config;
+use crate::{
+    Config,
+    gateways::{Gateways, Stopped},
+};
 
 /// The consumer group of all push instances.
 const GROUP: &str = "push";
@@ -25,21 +24,22 @@ pub(crate) struct Worker {
     config: Config,
     /// Newest seq pushed per conversation, so that repeats after a takeover are dropped.
     pushed: Cache<String, i64>,
-    gateways: Vec<(String, Channel)>,
+    gateways: Gateways,
 }
 
 impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let pushed = Cache::builder().max_capacity(config.pushed_entries).build();
+        let gateways = Gateways::new(&deps, &config);
         Self {
             deps,
             config,
             pushed,
-            gateways: Vec::new(),
+            gateways,
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
         let shutdown = self.deps.shutdown.clone();
         let limits = BatchLimits {
             records: self.config.batch_records,
@@ -63,7 +63,9 @@ impl Worker {
             match batch {
                 Ok(batch) => {
                     let positions = batch.last_positions();
-                    self.deliver(batch).await;
+                    if self.deliver(batch).await.is_err() {
+                        return;
+                    }
                     if let Err(e) = consumer.commit(&positions).await {
                         tracing::warn!(error = %e, "push offsets can't be committed; the batch will be repeated");
                     }
@@ -78,14 +80,14 @@ impl Worker {
         }
     }
 
-    async fn pause(&self) -> Result<(), ()> {
+    async fn pause(&self) -> Result<(), Stopped> {
         tokio::select! {
-            () = self.deps.shutdown.cancelled() => Err(()),
+            () = self.deps.shutdown.cancelled() => Err(Stopped),
             () = tokio::time::sleep(Duration::from_millis(self.config.backoff_ms)) => Ok(()),
         }
     }
 
-    async fn deliver(&mut self, batch: Batch) {
+    async fn deliver(&self, batch: Batch) -> Result<(), Stopped> {
         let mut records: Vec<(Record, Stored, Span)> = Vec::with_capacity(batch.records.len());
         for mut record in batch.records {
             match Stored::decode(std::mem::take(&mut record.value)) {
@@ -102,7 +104,7 @@ impl Worker {
             }
         }
         if records.is_empty() {
-            return;
+            return Ok(());
         }
         let mut users: HashMap<&str, usize> = HashMap::new();
         let mut ids: Vec<UserId> = Vec::new();
@@ -120,9 +122,7 @@ impl Worker {
                 Ok(lookup) => break lookup,
                 Err(e) => tracing::warn!(error = %e, "presence can't be read"),
             }
-            if self.pause().await.is_err() {
-                return;
-            }
+            self.pause().await?;
         };
         let mut calls: HashMap<GatewayId, Vec<Item>> = HashMap::new();
         for (record, stored, span) in &records {
@@ -148,11 +148,10 @@ impl Worker {
                     .push(item(record, stored, span, user_ids));
             }
         }
-        let pending: Vec<_> = calls
+        let calls = calls
             .into_iter()
-            .map(|(gateway, items)| self.call(gateway, items))
-            .collect();
-        futures::future::join_all(pending).await;
+            .map(|(gateway, items)| self.gateways.deliver(gateway, items));
+        futures::future::try_join_all(calls).await.map(drop)
     }
 
     fn is_repeat(&self, stored: &Stored) -> bool {
@@ -169,43 +168,6 @@ impl Worker {
         self.pushed
             .insert(stored.conversation_id.clone(), stored.seq);
         false
-    }
-
-    /// The way to this gateway and no other: one that got another's deliveries would take its own for repeats.
-    fn channel(&mut self, gateway: &str) -> Option<Channel> {
-        let known = |gateways: &[(String, Channel)]| {
-            let found = gateways.iter().find(|(id, _)| id == gateway);
-            found.map(|(_, channel)| channel.clone())
-        };
-        known(&self.gateways).or_else(|| {
-            self.gateways = self.deps.registry.instances(name::GATEWAY);
-            known(&self.gateways)
-        })
-    }
-
-    fn call(&mut self, gateway: GatewayId, items: Vec<Item>) -> impl Future<Output = ()> + use<> {
-        let channel = self.channel(&gateway);
-        let timeout = Duration::from_millis(self.config.deliver_timeout_ms);
-        async move {
-            let Some(channel) = channel else {
-                metrics::counter!("magpie_push_failed_total").increment(1);
-                tracing::warn!(%gateway, "a gateway with connections is not registered");
-                return;
-            };
-            let request = Context::internal("push").request(DeliverReq { items });
-            let mut client = DeliveryClient::new(channel).max_decoding_message_size(usize::MAX);
-            match tokio::time::timeout(timeout, client.deliver(request)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(status)) => {
-                    metrics::counter!("magpie_push_failed_total").increment(1);
-                    tracing::warn!(%gateway, %status, "a gateway refused a batch");
-                }
-                Err(_) => {
-                    metrics::counter!("magpie_push_failed_total").increment(1);
-                    tracing::warn!(%gateway, "a gateway did not acknowledge a batch in time");
-                }
-            }
-        }
     }
 }
 

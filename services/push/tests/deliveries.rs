@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -19,6 +22,7 @@ use magpie_proto::magpie::{
 };
 use magpie_push::Config;
 use magpie_service::Deps;
+use magpie_store::{Documents as _, documents::Missed, key};
 use magpie_testkit::{Engines, ScriptedLog};
 use magpie_types::{Platform, UserId};
 use prost::Message as _;
@@ -31,13 +35,13 @@ type Delivered = Arc<Mutex<Vec<Vec<Item>>>>;
 #[derive(Clone, Default)]
 struct Gateway {
     calls: Delivered,
-    silent: bool,
+    silent: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
 impl Delivery for Gateway {
     async fn deliver(&self, request: Request<DeliverReq>) -> Result<Response<DeliverResp>, Status> {
-        if self.silent {
+        if self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         self.calls.lock().unwrap().push(request.into_inner().items);
@@ -104,7 +108,7 @@ struct World {
     log: ScriptedLog,
     gateways: Arc<Gateways>,
     presence: Arc<Flawed>,
-    _engines: Engines,
+    engines: Engines,
 }
 
 impl World {
@@ -133,7 +137,7 @@ impl World {
             log,
             gateways,
             presence,
-            _engines: engines,
+            engines,
         }
     }
 
@@ -154,6 +158,13 @@ impl World {
             .insert(id.to_owned(), channel);
         self.connect(id, users).await;
         gateway.calls
+    }
+
+    /// Batches that were given up for a gateway.
+    async fn missed(&self, gateway: &str) -> i64 {
+        let store = &self.engines.deps.store;
+        let found: Option<Missed> = store.find(key![gateway]).await.unwrap();
+        found.map_or(0, |missed| missed.count)
     }
 
     async fn connect(&self, gateway: &str, users: &[&str]) {
@@ -259,16 +270,28 @@ async fn repeats_are_dropped_but_unstored_records_and_resends_are_not() {
 #[tokio::test]
 async fn a_silent_gateway_delays_the_batch_no_longer_than_its_time_limit() {
     let world = World::new().await;
-    let silent = Gateway {
-        silent: true,
-        ..Gateway::default()
-    };
-    world.add("g1", silent, &["a"]).await;
+    let gateway = Gateway::default();
+    gateway.silent.store(true, Ordering::SeqCst);
+    let one = world.add("g1", gateway.clone(), &["a"]).await;
     let two = world.gateway("g2", &["b"]).await;
+    assert_eq!(world.missed("g1").await, 0);
     world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
     assert_eq!(calls(&two), [vec![item(1, &["b"])]]);
-    world.log.feed([at(1, &stored(2, &["b"]))]).await;
+    assert_eq!(world.missed("g1").await, 1);
+    // It is not waited for again, and learns later of everything that it misses.
+    world.log.feed([at(1, &stored(2, &["a", "b"]))]).await;
     assert_eq!(calls(&two), [vec![item(2, &["b"])]]);
+    assert_eq!(world.missed("g1").await, 2);
+    gateway.silent.store(false, Ordering::SeqCst);
+    let mut seq = 2;
+    magpie_testkit::until("the gateway is delivered to again", async || {
+        seq += 1;
+        let offset = u64::try_from(seq).unwrap();
+        world.log.feed([at(offset, &stored(seq, &["a"]))]).await;
+        calls(&one).contains(&vec![item(seq, &["a"])]).then_some(())
+    })
+    .await;
+    assert_eq!(world.missed("g2").await, 0);
 }
 
 #[tokio::test]
@@ -298,6 +321,7 @@ async fn what_is_meant_for_one_gateway_goes_to_no_other() {
     world.connect("gone", &["b"]).await;
     world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
     assert_eq!(calls(&one), [vec![item(1, &["a"])]]);
+    assert_eq!(world.missed("gone").await, 1);
     // It is found as soon as it is registered.
     let gone = world.gateway("gone", &["b"]).await;
     world.log.feed([at(1, &stored(2, &["b"]))]).await;

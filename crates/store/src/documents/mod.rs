@@ -2,6 +2,7 @@
 
 mod conversation;
 mod friend;
+mod gateway;
 mod group;
 mod message;
 mod user;
@@ -9,6 +10,7 @@ mod version;
 
 pub use conversation::{Conversation, Participants, UserSeq};
 pub use friend::{Black, Friend};
+pub use gateway::Missed;
 pub use group::{Group, GroupMember};
 pub use message::{Head, Hidden, Message};
 pub use user::{AppBadge, PushToken, User, UserTokens};
@@ -33,4 +35,5 @@ pub const SCHEMAS: &[&Schema] = &[
     Group::SCHEMA,
     GroupMember::SCHEMA,
     VersionHead::SCHEMA,
+    Missed::SCHEMA,
 ];

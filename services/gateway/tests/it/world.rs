@@ -19,6 +19,7 @@ use magpie_proto::openim::sdkws::MsgData;
 use magpie_proto::openim::{auth, msg};
 use magpie_proto::status::to_status;
 use magpie_service::{Context, Deps};
+use magpie_store::{Store as _, documents::SCHEMAS};
 use magpie_store_sqlite::SqliteStore;
 use magpie_types::{Code, Error};
 use prost::Message as _;
@@ -114,8 +115,10 @@ impl World {
     pub(crate) async fn new(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let services = Arc::new(Services::default());
+        let store = SqliteStore::open(dir.path().join("store"), Default::default()).unwrap();
+        store.prepare(SCHEMAS).await.unwrap();
         let deps = Deps {
-            store: SqliteStore::open(dir.path().join("store"), Default::default()).unwrap(),
+            store,
             log: LocalLog::open(&dir.path().join("log"), Default::default()).unwrap(),
             presence: MemoryPresence::new(),
             registry: Arc::new(TestRegistry(Arc::clone(&services))),
