@@ -2,18 +2,38 @@
 //!
 //! A caller asks the [`Registry`] for a [`Channel`] by service name and puts the generated client on it. In one process the
 //! channel hands the request to the service's own routes, in memory; across processes it is a balanced HTTP/2 channel (an
-//! engine of its own). Channels resolve their service at the first call, so services may need each other in a circle.
+//! engine of its own). Channels resolve their service at the first call, so services may need each other in a circle. A caller
+//! says with [`RouteKey`] and [`Idempotent`] what a channel over several instances may do with a call.
+
+pub mod conformance;
+mod hints;
+mod in_process;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::BoxFuture;
-use tonic::{Status, body::Body, service::Routes};
-use tower::{Service, ServiceExt};
-use tracing::{Instrument as _, Level, Span, info_span};
+use tonic::{Status, body::Body};
+use tower::Service;
+use tracing::{Level, Span, info_span};
+
+pub use hints::{Idempotent, RouteKey};
+pub use in_process::InProcess;
+
+/// Version of the protocol between the processes of a cluster: registered with every instance and sent with every call.
+pub const WIRE_VERSION: u32 = 1;
+
+/// Metadata of a call between processes: which instance is meant, so that whoever took its address over can refuse. A refusal
+/// for that reason carries the key too; such a call was not processed.
+pub const INSTANCE: &str = "magpie-instance";
+
+/// What an instance reports its own state as in `grpc.health.v1`. The name is unique, so "serving" proves that this very
+/// instance answers, and not another process at its address.
+pub fn health_name(service: &str, instance: &str) -> String {
+    format!("magpie/{service}/{instance}")
+}
 
 /// Names of the services, as the registry and the command line know them.
 pub mod name {
@@ -46,6 +66,12 @@ pub trait Registry: Send + Sync + 'static {
 
     /// A channel to every instance of a service, with its instance id.
     fn instances(&self, service: &'static str) -> Vec<(String, Channel)>;
+
+    /// Waits until a service has an instance, without a limit. By default it has one already.
+    fn wait_for(&self, service: &'static str) -> BoxFuture<'_, ()> {
+        let _ = service;
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A shared registry.
@@ -92,67 +118,10 @@ impl Service<http::Request<Body>> for Channel {
 }
 
 /// The span of a call to another service. It exists only inside a trace: work of the background starts none by calling.
-fn call_span(service: &'static str, request: &http::Request<Body>) -> Span {
+pub fn call_span(service: &'static str, request: &http::Request<Body>) -> Span {
     if tracing::span_enabled!(Level::INFO) && !Span::current().is_none() {
         info_span!("rpc", otel.name = request.uri().path(), service)
     } else {
         Span::none()
-    }
-}
-
-/// The registry of one process: every service is called in memory.
-#[derive(Default)]
-pub struct InProcess {
-    routes: Arc<RwLock<HashMap<&'static str, Routes>>>,
-}
-
-impl InProcess {
-    /// An empty registry.
-    pub fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// Makes a service callable.
-    pub fn serve(&self, service: &'static str, routes: Routes) {
-        self.routes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(service, routes.prepare());
-    }
-}
-
-impl Registry for InProcess {
-    fn channel(&self, service: &'static str) -> Channel {
-        let all = Arc::clone(&self.routes);
-        let found: OnceLock<Routes> = OnceLock::new();
-        Channel::new(move |request| {
-            let routes = match found.get() {
-                Some(routes) => routes.clone(),
-                None => match all
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get(service)
-                {
-                    Some(routes) => found.get_or_init(|| routes.clone()).clone(),
-                    None => {
-                        let status = Status::unavailable(format!(
-                            "the service {service} is not running in this process"
-                        ));
-                        return Box::pin(async { Err(status) });
-                    }
-                },
-            };
-            let span = call_span(service, &request);
-            let call = async move { routes.oneshot(request).await.map_err(|e| match e {}) };
-            if span.is_disabled() {
-                Box::pin(call)
-            } else {
-                Box::pin(call.instrument(span))
-            }
-        })
-    }
-
-    fn instances(&self, service: &'static str) -> Vec<(String, Channel)> {
-        vec![(service.to_owned(), self.channel(service))]
     }
 }

@@ -115,8 +115,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("MAGPIE_DATA_DIR", "data.dir"),
 ];
 
-/// Variables that are no settings: the command line reads the first, the build the second.
-const IGNORED: &[&str] = &["MAGPIE_CONFIG", "MAGPIE_COMMIT"];
+/// Variables that are no settings: the command line reads the first, the build the second, `scripts/deps` the third.
+const IGNORED: &[&str] = &["MAGPIE_CONFIG", "MAGPIE_COMMIT", "MAGPIE_CACHE"];
 
 /// Loads and checks the configuration.
 pub(crate) fn load(
