@@ -57,6 +57,10 @@ pub mod name {
     pub const THIRD: &str = "third";
     /// Calls.
     pub const RTC: &str = "rtc-signaling";
+    /// REST and the gRPC port of back ends; called by nobody.
+    pub const API: &str = "api";
+    /// Numbering and storing; called by nobody.
+    pub const TRANSFER: &str = "transfer";
 }
 
 /// Where services are found.

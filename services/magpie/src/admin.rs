@@ -55,7 +55,7 @@ impl Access {
         let config = config(server)?;
         Ok(Self {
             api: address("--api", server.api.as_deref(), config.listen.api)?,
-            secret: data::secret(&config)?,
+            secret: process::data::secret(&config)?,
             admin: config
                 .shared
                 .admin_user_ids

@@ -1,8 +1,9 @@
 //! The command line. Everything that is a setting becomes one (`config::load`), so that file, variable and flag agree.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use magpie_discovery::name;
 use magpie_service::config::Flag;
 
 use crate::help;
@@ -29,9 +30,81 @@ pub(crate) enum Command {
     /// Measure a server: load a running one, or run the whole suite of docs/benchmarks.md.
     #[cfg(feature = "bench")]
     Bench(Bench),
-    /// Run one service: gateway, api, auth, user, friend, group, conversation, msg, transfer, push, third, rtc-signaling, cron.
-    #[command(external_subcommand)]
-    Service(Vec<OsString>),
+    #[command(flatten)]
+    Service(Service),
+}
+
+/// One service as a process of a cluster.
+#[derive(Debug, Subcommand)]
+#[command(next_help_heading = "Services")]
+pub(crate) enum Service {
+    /// Service: clients' WebSocket connections.
+    #[command(after_help = help::SERVICE)]
+    Gateway(One),
+    /// Service: the REST API, and the gRPC port of back ends.
+    #[command(after_help = help::SERVICE)]
+    Api(One),
+    /// Service: tokens.
+    #[command(after_help = help::SERVICE)]
+    Auth(One),
+    /// Service: users.
+    #[command(after_help = help::SERVICE)]
+    User(One),
+    /// Service: friends and black lists.
+    #[command(after_help = help::SERVICE)]
+    Friend(One),
+    /// Service: groups and their members.
+    #[command(after_help = help::SERVICE)]
+    Group(One),
+    /// Service: users' conversation lists and settings.
+    #[command(after_help = help::SERVICE)]
+    Conversation(One),
+    /// Service: takes messages into the log, and answers pulls.
+    #[command(after_help = help::SERVICE)]
+    Msg(One),
+    /// Service: numbers and stores messages.
+    #[command(after_help = help::SERVICE)]
+    Transfer(One),
+    /// Service: brings messages to the gateways.
+    #[command(after_help = help::SERVICE)]
+    Push(One),
+    /// Service: push tokens, objects, client logs.
+    #[command(after_help = help::SERVICE)]
+    Third(One),
+    /// Service: calls.
+    #[command(after_help = help::SERVICE)]
+    RtcSignaling(One),
+}
+
+impl Service {
+    /// Its name, and how it is started.
+    pub(crate) fn parts(&self) -> (&'static str, &One) {
+        match self {
+            Self::Gateway(one) => (name::GATEWAY, one),
+            Self::Api(one) => (name::API, one),
+            Self::Auth(one) => (name::AUTH, one),
+            Self::User(one) => (name::USER, one),
+            Self::Friend(one) => (name::FRIEND, one),
+            Self::Group(one) => (name::GROUP, one),
+            Self::Conversation(one) => (name::CONVERSATION, one),
+            Self::Msg(one) => (name::MSG, one),
+            Self::Transfer(one) => (name::TRANSFER, one),
+            Self::Push(one) => (name::PUSH, one),
+            Self::Third(one) => (name::THIRD, one),
+            Self::RtcSignaling(one) => (name::RTC, one),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// Print one line of JSON when ready, instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Settings that have a flag.
@@ -62,6 +135,9 @@ pub(crate) struct Listen {
     /// gRPC for back ends [default: 127.0.0.1:10004].
     #[arg(long, value_name = "ADDRESS")]
     grpc_listen: Option<String>,
+    /// For the other services of a cluster [default: 127.0.0.1:0].
+    #[arg(long, value_name = "ADDRESS")]
+    internal_listen: Option<String>,
 }
 
 impl Settings {
@@ -79,6 +155,7 @@ impl Settings {
                 of("listen.api", "--api-listen", &listen.api_listen),
                 of("listen.ops", "--ops-listen", &listen.ops_listen),
                 of("listen.grpc", "--grpc-listen", &listen.grpc_listen),
+                of("listen.internal", "--internal-listen", &listen.internal_listen),
             ]);
         }
         flags.into_iter().flatten().collect()
@@ -91,6 +168,9 @@ pub(crate) struct Up {
     pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) listen: Listen,
+    /// Over etcd, Kafka, MongoDB and Redis instead of the data directory, beside other processes of the cluster.
+    #[arg(long)]
+    pub(crate) cluster: bool,
     /// Print one line of JSON when ready, instead of text.
     #[arg(long)]
     pub(crate) json: bool,

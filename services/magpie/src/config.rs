@@ -1,5 +1,6 @@
 //! The configuration of the whole program, grouped by service, and `magpie config`.
 
+mod cluster;
 mod engines;
 mod limits;
 mod openim;
@@ -9,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use magpie_service::{
     config::{Loaded, Secret, Sources},
-    grpc, run, telemetry,
+    grpc, run, serve, telemetry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,13 @@ pub(crate) struct Config {
     pub(crate) telemetry: telemetry::Config,
     pub(crate) shutdown: run::Config,
     pub(crate) grpc: grpc::Config,
+    pub(crate) cluster: cluster::Cluster,
+    pub(crate) internal: serve::Config,
+    pub(crate) calls: cluster::Calls,
+    pub(crate) etcd: cluster::Etcd,
+    pub(crate) kafka: cluster::Kafka,
+    pub(crate) mongo: cluster::Mongo,
+    pub(crate) redis: cluster::Redis,
     pub(crate) log: engines::Log,
     pub(crate) store: engines::Store,
     pub(crate) gateway: magpie_gateway::Config,
@@ -95,6 +103,8 @@ pub(crate) struct Listen {
     pub(crate) ops: SocketAddr,
     /// gRPC for back ends.
     pub(crate) grpc: SocketAddr,
+    /// For the other services of a cluster. A process of several services takes one port for each, from this one on.
+    pub(crate) internal: SocketAddr,
 }
 
 impl Default for Listen {
@@ -105,6 +115,7 @@ impl Default for Listen {
             api: local(10002),
             ops: local(10003),
             grpc: local(10004),
+            internal: local(0),
         }
     }
 }

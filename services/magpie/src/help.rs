@@ -1,33 +1,7 @@
-//! What `--help` teaches besides the list of options, and the answer to a command that does not exist.
-
-use std::ffi::OsString;
-
-use clap::CommandFactory as _;
-
-use crate::{cli::Cli, output::Failure};
-
-/// Services that will run as a process of their own.
-const SERVICES: &[&str] = &[
-    "gateway",
-    "api",
-    "auth",
-    "user",
-    "friend",
-    "group",
-    "conversation",
-    "msg",
-    "transfer",
-    "push",
-    "third",
-    "rtc-signaling",
-    "cron",
-];
+//! What `--help` teaches besides the list of options.
 
 /// Of `magpie --help`.
 pub(crate) const PROGRAM: &str = "\
-Run one service (with the cluster engines):
-  magpie gateway | api | auth | user | friend | group | conversation | msg | transfer | push | third | rtc-signaling | cron
-
 Examples:
   magpie up                                       everything in one process, in ./data
   magpie admin create-user alice                  a user, on the server started above
@@ -52,6 +26,17 @@ Examples:
 
 SIGTERM or Ctrl-C drains and ends it; a second one forces.";
 
+/// Of each service.
+pub(crate) const SERVICE: &str = "\
+A service of a cluster: start as many processes of each as you like, all with the same file and secrets (docs/operations.md).
+They find each other through etcd.
+
+Example, with `scripts/deps start` and its addresses in cluster.toml:
+  magpie msg --config cluster.toml
+  MAGPIE_CLUSTER_SECRET=... MAGPIE_SECRET=... magpie gateway --config cluster.toml --ws-listen 0.0.0.0:10001
+
+SIGTERM or Ctrl-C leaves the registry, drains and ends it; a second one forces.";
+
 /// Of `magpie config --help`.
 pub(crate) const CONFIG: &str = "\
 Examples:
@@ -71,21 +56,3 @@ Examples:
   magpie admin send --from bob --to alice \"hello\"
   magpie admin stats                                build, readiness, metrics
   magpie admin --api http://chat.example:10002 --secret-file secret.txt token alice";
-
-/// Why an external subcommand can't run here.
-pub(crate) fn no_command(words: &[OsString]) -> Failure {
-    let name = words.first().map(|n| n.to_string_lossy());
-    let name = name.as_deref().unwrap_or_default();
-    if SERVICES.contains(&name) {
-        return Failure::Usage(format!(
-            "`magpie {name}` needs the cluster engines (etcd, Kafka, MongoDB, Redis), which are not part of this build; `magpie up` runs all services in one process"
-        ));
-    }
-    let cli = Cli::command();
-    let commands: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
-    Failure::Usage(format!(
-        "no such command: {name}; there are {}, and the services {}",
-        commands.join(", "),
-        SERVICES.join(", ")
-    ))
-}

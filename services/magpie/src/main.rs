@@ -1,4 +1,4 @@
-//! The `magpie` program: `up` runs everything in one process, `admin` talks to a running server, `config` shows what is set.
+//! The `magpie` program: `up` runs everything in one process, `gateway`, `msg` and so on run one service, `admin` talks to a running server, `config` shows what is set.
 //!
 //! Only this crate names engines. Exit codes: 0 done, 1 it failed while working, 2 the command line or configuration is wrong.
 
@@ -7,11 +7,9 @@ mod admin;
 mod bench;
 mod cli;
 mod config;
-mod data;
 mod help;
 mod output;
-#[cfg(feature = "embedded")]
-mod up;
+mod process;
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -20,7 +18,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    output::Failure,
+    process::{EngineSet, Plan},
+};
 
 #[cfg(feature = "embedded")]
 #[global_allocator]
@@ -28,17 +30,38 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        #[cfg(feature = "embedded")]
-        Command::Up(args) => up::run(&args),
-        #[cfg(not(feature = "embedded"))]
-        Command::Up(_) => Err(output::Failure::Usage(
-            "this build has no embedded engines (cargo feature `embedded`)".to_owned(),
-        )),
+        Command::Up(args) => up(&args),
         Command::Config(args) => config::command(&args),
         Command::Admin(args) => admin::run(&args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
-        Command::Service(words) => Err(help::no_command(&words)),
+        Command::Service(service) => one(&service),
     };
     result.unwrap_or_else(|failure| failure.report())
+}
+
+/// `magpie up`.
+fn up(args: &cli::Up) -> Result<ExitCode, Failure> {
+    let engines = if args.cluster {
+        EngineSet::Cluster
+    } else {
+        EngineSet::Embedded
+    };
+    let plan = Plan {
+        engines,
+        services: process::services::ALL.to_vec(),
+        json: args.json,
+    };
+    process::run(config::load(&args.settings, Some(&args.listen))?.config, &plan)
+}
+
+/// `magpie <service>`.
+fn one(service: &cli::Service) -> Result<ExitCode, Failure> {
+    let (name, args) = service.parts();
+    let plan = Plan {
+        engines: EngineSet::Cluster,
+        services: vec![name],
+        json: args.json,
+    };
+    process::run(config::load(&args.settings, Some(&args.listen))?.config, &plan)
 }
