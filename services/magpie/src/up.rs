@@ -88,7 +88,7 @@ async fn start(config: Config, args: &cli::Up) -> Result<End, Failure> {
     tracing::info!(version = BUILD.version, commit = BUILD.commit, data_dir = %data.path.display(), ws = %bound.ws, api = %bound.api, ops = %bound.ops, grpc = %bound.grpc, "ready");
     announce::ready(&config, &bound, args.json);
 
-    let end = run::until_stopped(&deps, &readiness, &mut signals, &config.shutdown).await;
+    let end = run::until_stopped(&deps, &readiness, &mut signals, &config.shutdown, async {}).await;
     deps.log
         .close()
         .await
