@@ -44,6 +44,10 @@ pub mod magpie {
     pub mod gateway {
         tonic::include_proto!("magpie.gateway");
     }
+    /// Package `magpie.internal`.
+    pub mod internal {
+        tonic::include_proto!("magpie.internal");
+    }
     /// Package `magpie.log`.
     pub mod log {
         tonic::include_proto!("magpie.log");

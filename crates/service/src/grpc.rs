@@ -18,12 +18,18 @@ use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
 use magpie_types::{Code, Error, UserId};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Status, body::Body, service::Routes, transport::Server};
+use tonic::{
+    Status,
+    body::Body,
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, info_span};
 
-use crate::{Caller, Context, Deps, IntoStatus as _, health::Readiness, trace};
+use crate::{
+    Caller, Context, Deps, IntoStatus as _, health::Readiness, serve::with_reflection, trace,
+};
 
 /// The gRPC port.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,32 +89,14 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), tonic::transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let mut ready = readiness.watch();
     let stopping = deps.shutdown.clone();
     deps.tasks.spawn(async move {
-        loop {
-            let status = if *ready.borrow_and_update() {
-                tonic_health::ServingStatus::Serving
-            } else {
-                tonic_health::ServingStatus::NotServing
-            };
-            reporter.set_service_status("", status).await;
-            tokio::select! {
-                changed = ready.changed() => if changed.is_err() { return },
-                () = stopping.cancelled() => return,
-            }
-        }
+        let names = [String::new()];
+        stopping
+            .run_until_cancelled(readiness.report(reporter, &names))
+            .await;
     });
-    let mut router = Routes::new(health).into_axum_router();
-    // The descriptor set is our own, made by the build.
-    if let Ok(reflection) = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(magpie_proto::DESCRIPTOR_SET)
-        .build_v1()
-    {
-        router = Routes::from(router)
-            .add_service(reflection)
-            .into_axum_router();
-    }
+    let mut router = with_reflection(health);
     for (service, name) in SERVICES {
         router = router.route_service(
             &format!("/{service}/{{method}}"),
@@ -122,7 +110,10 @@ pub async fn serve(
         .http2_max_header_list_size(config.max_metadata_bytes)
         .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_ms)))
         .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            shutdown.cancelled_owned(),
+        )
         .await
 }
 

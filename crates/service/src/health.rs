@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// A shared flag, false at the start.
 #[derive(Clone)]
@@ -28,5 +29,24 @@ impl Readiness {
     /// Present and later values.
     pub fn watch(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
+    }
+
+    /// Keeps the gRPC health service told, under all these names, as long as it is polled.
+    pub(crate) async fn report(&self, reporter: HealthReporter, names: &[String]) {
+        let mut ready = self.watch();
+        loop {
+            let status = if *ready.borrow_and_update() {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            for name in names {
+                reporter.set_service_status(name, status).await;
+            }
+            // `self` holds the sender.
+            if ready.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

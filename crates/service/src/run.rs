@@ -60,12 +60,13 @@ impl Signals {
 }
 
 /// Waits for a signal (or for `deps.shutdown`, which a failed part cancels), then ends everything in order: readiness, then
-/// `deps.shutdown`, then the tasks.
+/// `leave` (the process deregisters, so that nobody sends it more), then `deps.shutdown`, then the tasks.
 pub async fn until_stopped(
     deps: &Deps,
     readiness: &Readiness,
     signals: &mut Signals,
     config: &Config,
+    leave: impl Future<Output = ()>,
 ) -> End {
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; a second signal forces"),
@@ -73,6 +74,7 @@ pub async fn until_stopped(
     }
     readiness.set(false);
     let drain = async {
+        leave.await;
         if !deps.shutdown.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(config.notice_ms)).await;
         }

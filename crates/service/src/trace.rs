@@ -1,12 +1,12 @@
 //! How a trace follows a message through the services.
 //!
 //! Inside a process the current span is the parent, across every `await` and every in-memory call. Where a message leaves its
-//! caller, in the records of the logs and in a push, the parent travels as the text of W3C trace context (`traceparent`).
+//! caller, in the records of the logs, in a push and in calls between processes, the parent travels as the text of W3C trace context (`traceparent`).
 //! The exporter is the binary's business: it installs a [`Propagator`] that knows the ids of spans. Without one no span is
 //! made, records carry an empty text, and an empty text costs whoever reads it one comparison.
 //!
-//! Spans: `gateway.send`, `api.request` or `grpc.request` (how it came in), `rpc` (calls between services), `msg.append`,
-//! `transfer.store`, `push.deliver`, `gateway.deliver`. Fields: `operation.id`, `connection.id`, `conversation.id`,
+//! Spans: `gateway.send`, `api.request` or `grpc.request` (how it came in), `rpc` (calls between services), `rpc.serve` (their
+//! other end, in another process), `msg.append`, `transfer.store`, `push.deliver`, `gateway.deliver`. Fields: `operation.id`, `connection.id`, `conversation.id`,
 //! `message.id`, `seq`, `content.type`, `error.code`, and counts. Never a token, never a body.
 
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ use tracing::Span;
 use crate::Context;
 
 /// The header and metadata key of W3C trace context.
-const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// What the exporter knows of spans.
 pub trait Propagator: Send + Sync + 'static {
