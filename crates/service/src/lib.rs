@@ -15,6 +15,7 @@ pub mod pending;
 pub mod profiles;
 pub mod rpc;
 pub mod run;
+pub mod send;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use magpie_discovery::name;
 use magpie_proto::openim::{
-    msg::{SendMsgReq, msg_client::MsgClient},
+    msg::msg_client::MsgClient,
     sdkws::{MsgData, NotificationElem, OfflinePushInfo},
 };
 use magpie_types::{
@@ -161,9 +161,7 @@ fn push_info(kind: i32) -> OfflinePushInfo {
 
 /// Sends a notification as the cluster itself, under the operation that caused it; answers when the log has it.
 pub async fn send(deps: &Deps, ctx: &Context, notification: Notification) -> Result<()> {
-    let request = ctx.as_internal().request(SendMsgReq {
-        msg_data: Some(notification.into_msg()?),
-    });
+    let request = crate::send::request(&ctx.as_internal(), notification.into_msg()?);
     MsgClient::new(deps.channel(name::MSG))
         .send_msg(request)
         .await

@@ -223,10 +223,7 @@ fn racing(table: &Table, answer: &Document) -> Result<Vec<usize>> {
     Ok(racing)
 }
 
-async fn send_insertions(
-    table: Arc<Table>,
-    documents: Vec<RawDocumentBuf>,
-) -> Result<()> {
+async fn send_insertions(table: Arc<Table>, documents: Vec<RawDocumentBuf>) -> Result<()> {
     let Err(e) = table.documents.insert_many(&documents).ordered(false).await else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use magpie_discovery::name;
 use magpie_proto::{
     json,
     openim::{
-        msg::{SendMsgReq, SendMsgResp, SetSendMsgStatusReq, msg_client::MsgClient},
+        msg::{SendMsgResp, SetSendMsgStatusReq, msg_client::MsgClient},
         sdkws::{MsgData, NotificationElem, OfflinePushInfo, RequestPagination, UserInfo},
         user::{GetAllUserIdReq, GetDesignateUsersReq, user_client::UserClient},
     },
@@ -266,11 +266,8 @@ async fn build(deps: &Deps, context: &Context, body: Message) -> Result<MsgData>
 }
 
 pub(crate) async fn send(deps: &Deps, context: &Context, msg: MsgData) -> Result<SendMsgResp> {
-    let request = context.request(SendMsgReq {
-        msg_data: Some(msg),
-    });
     Ok(MsgClient::new(deps.channel(name::MSG))
-        .send_msg(request)
+        .send_msg(magpie_service::send::request(context, msg))
         .await
         .map_err(from_status)?
         .into_inner())

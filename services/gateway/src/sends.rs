@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use magpie_envelope::{Request, Response, reqs};
-use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
-use magpie_types::{ConversationId, Error, SessionType, ids};
+use magpie_proto::openim::sdkws::MsgData;
+use magpie_service::send;
+use magpie_types::Error;
 use prost::Message;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -28,14 +29,11 @@ pub(crate) struct Send {
 
 /// Starts a send, or lets it wait for its conversation.
 pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
-    let mut body = match MsgData::decode(request.data.clone()) {
+    let body = match MsgData::decode(request.data.clone()) {
         Ok(body) => body,
         Err(e) => return conn.respond(&requests::refusal(&request, &requests::undecodable(e))),
     };
-    if body.client_msg_id.is_empty() {
-        body.client_msg_id = ids::random_client_msg_id();
-    }
-    let stem = stem(&body);
+    let stem = send::stem(&body);
     let span = info_span!(
         "gateway.send",
         operation.id = request.operation_id,
@@ -72,9 +70,7 @@ async fn run(hub: Arc<Hub>, conn: Arc<Conn>, stem: Box<str>, mut send: Send) {
 async fn answer(hub: &Hub, conn: &Conn, send: Send) -> Response {
     let context = hub.context(conn, &send.operation_id);
     let mut client = hub.msg();
-    let call = client.send_msg(context.request(SendMsgReq {
-        msg_data: Some(send.body),
-    }));
+    let call = client.send_msg(send::request(&context, send.body));
     let result = hub.bounded(call).await;
     let (err_code, err_msg, data) = match result {
         Ok(sent) => (0, String::new(), Some(Bytes::from(sent.encode_to_vec()))),
@@ -93,37 +89,4 @@ async fn answer(hub: &Hub, conn: &Conn, send: Send) -> Response {
 fn error_parts(error: &Error) -> (i32, String, Option<Bytes>) {
     requests::log(error);
     (error.code().number(), error.message().to_owned(), None)
-}
-
-/// The stem of the conversation that the message says it belongs to. What is wrong with it is for the msg service to say.
-fn stem(body: &MsgData) -> Box<str> {
-    match SessionType::from_number(body.session_type) {
-        Some(SessionType::Group) => body.group_id.as_str().into(),
-        Some(SessionType::Single | SessionType::Notification) => {
-            ConversationId::single(&body.send_id, &body.recv_id)
-                .stem()
-                .into()
-        }
-        None => "".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_send_has_the_stem_of_its_conversation() {
-        let body = |session_type| MsgData {
-            send_id: "b".to_owned(),
-            recv_id: "a_c".to_owned(),
-            group_id: "g".to_owned(),
-            session_type,
-            ..MsgData::default()
-        };
-        assert_eq!(&*stem(&body(1)), "a_c_b");
-        assert_eq!(&*stem(&body(3)), "g");
-        assert_eq!(&*stem(&body(4)), "a_c_b");
-        assert_eq!(&*stem(&body(9)), "");
-    }
 }

@@ -12,8 +12,8 @@ use self::http::Client;
 use crate::{
     cli::{Admin, AdminCommand, Server, Settings},
     config::{self, Config},
-    data,
     output::{Failure, reachable, say},
+    process::data,
 };
 
 /// Longest wait for one answer.
@@ -55,7 +55,7 @@ impl Access {
         let config = config(server)?;
         Ok(Self {
             api: address("--api", server.api.as_deref(), config.listen.api)?,
-            secret: process::data::secret(&config)?,
+            secret: data::secret(&config)?,
             admin: config
                 .shared
                 .admin_user_ids

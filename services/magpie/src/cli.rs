@@ -155,7 +155,11 @@ impl Settings {
                 of("listen.api", "--api-listen", &listen.api_listen),
                 of("listen.ops", "--ops-listen", &listen.ops_listen),
                 of("listen.grpc", "--grpc-listen", &listen.grpc_listen),
-                of("listen.internal", "--internal-listen", &listen.internal_listen),
+                of(
+                    "listen.internal",
+                    "--internal-listen",
+                    &listen.internal_listen,
+                ),
             ]);
         }
         flags.into_iter().flatten().collect()

@@ -52,7 +52,10 @@ fn up(args: &cli::Up) -> Result<ExitCode, Failure> {
         services: process::services::ALL.to_vec(),
         json: args.json,
     };
-    process::run(config::load(&args.settings, Some(&args.listen))?.config, &plan)
+    process::run(
+        config::load(&args.settings, Some(&args.listen))?.config,
+        &plan,
+    )
 }
 
 /// `magpie <service>`.
@@ -63,5 +66,8 @@ fn one(service: &cli::Service) -> Result<ExitCode, Failure> {
         services: vec![name],
         json: args.json,
     };
-    process::run(config::load(&args.settings, Some(&args.listen))?.config, &plan)
+    process::run(
+        config::load(&args.settings, Some(&args.listen))?.config,
+        &plan,
+    )
 }

@@ -299,11 +299,7 @@ struct Watch {
 }
 
 /// Serves the operators' port until the very end, outside the tasks that shutdown waits for.
-fn operators(
-    deps: &Deps,
-    watch: Watch,
-    listener: TcpListener,
-) -> tokio::task::JoinHandle<()> {
+fn operators(deps: &Deps, watch: Watch, listener: TcpListener) -> tokio::task::JoinHandle<()> {
     let (metrics, shutdown) = (watch.metrics.clone(), deps.shutdown.clone());
     deps.tasks.spawn(async move {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));

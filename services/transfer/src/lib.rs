@@ -16,6 +16,7 @@ mod worker;
 use magpie_service::Deps;
 
 pub use config::Config;
+pub use worker::GROUP;
 
 /// Starts the worker; it ends with `deps.shutdown`, after the batch under way.
 pub fn start(deps: &Deps, config: Config) {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The consumer group of all transfer instances.
-const GROUP: &str = "transfer";
+pub const GROUP: &str = "transfer";
 
 pub(crate) struct Worker {
     deps: Deps,

@@ -4,6 +4,7 @@ mod conversation;
 mod friend;
 mod gateway;
 mod group;
+mod log;
 mod message;
 mod user;
 mod version;
@@ -12,6 +13,7 @@ pub use conversation::{Conversation, Participants, UserSeq};
 pub use friend::{Black, Friend};
 pub use gateway::Missed;
 pub use group::{Group, GroupMember};
+pub use log::{AppliedOffset, LogTopic};
 pub use message::{Head, Hidden, Message};
 pub use user::{AppBadge, PushToken, User, UserTokens};
 pub use version::VersionHead;
@@ -36,4 +38,6 @@ pub const SCHEMAS: &[&Schema] = &[
     GroupMember::SCHEMA,
     VersionHead::SCHEMA,
     Missed::SCHEMA,
+    LogTopic::SCHEMA,
+    AppliedOffset::SCHEMA,
 ];

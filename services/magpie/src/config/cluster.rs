@@ -155,7 +155,9 @@ pub(crate) struct Mongo {
 impl Default for Mongo {
     fn default() -> Self {
         Self {
-            uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0".to_owned().into(),
+            uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+                .to_owned()
+                .into(),
             database: "magpie".to_owned(),
             pool_size: 16,
             call_timeout_ms: 10_000,

@@ -19,6 +19,8 @@ const MAY_BE_ZERO: &[&str] = &[
     "auth.cache_ms",
     "auth.multi_login_policy",
     "msg.head_wait_ms",
+    "calls.retry_share",
+    "kafka.linger_ms",
 ];
 
 /// Checks all of it.
@@ -70,6 +72,7 @@ fn ports(listen: &Listen) -> Result<(), Failure> {
         ("listen.api", listen.api),
         ("listen.ops", listen.ops),
         ("listen.grpc", listen.grpc),
+        ("listen.internal", listen.internal),
     ];
     for (key, address) in all.into_iter().filter(|(_, a)| a.port() != 0) {
         if let Some(other) = seen.insert(address, key) {

@@ -27,6 +27,17 @@ const SOURCES: &[(&str, &str, &str)] = &[
         "Config",
         include_str!("../../../../crates/service/src/grpc.rs"),
     ),
+    ("cluster", "Cluster", include_str!("cluster.rs")),
+    (
+        "internal",
+        "Config",
+        include_str!("../../../../crates/service/src/serve.rs"),
+    ),
+    ("calls", "Calls", include_str!("cluster.rs")),
+    ("etcd", "Etcd", include_str!("cluster.rs")),
+    ("kafka", "Kafka", include_str!("cluster.rs")),
+    ("mongo", "Mongo", include_str!("cluster.rs")),
+    ("redis", "Redis", include_str!("cluster.rs")),
     ("log", "Log", include_str!("engines.rs")),
     ("store", "Store", include_str!("engines.rs")),
     (

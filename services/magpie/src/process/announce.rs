@@ -25,7 +25,8 @@ pub(super) fn ready(config: &Config, plan: &Plan, bound: &Bound) {
         .first()
         .map_or("", String::as_str);
     if plan.json {
-        let mut line = json!({ "event": "ready", "ops": ops, "admin": admin, "services": plan.services });
+        let mut line =
+            json!({ "event": "ready", "ops": ops, "admin": admin, "services": plan.services });
         let optional = [("ws", ws), ("api", api), ("grpc", grpc), ("data_dir", dir)];
         for (name, value) in optional {
             if let Some(value) = value {

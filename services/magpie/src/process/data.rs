@@ -35,7 +35,8 @@ pub(crate) fn secret(config: &Config) -> Result<Secret, Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, Failure> {
+/// The secret in this file.
+pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
     let wrong = |why: String| Failure::Usage(format!("the secret file {} {why}", path.display()));
     let size = fs::metadata(path)
         .map_err(|e| wrong(format!("can't be read: {e}")))?

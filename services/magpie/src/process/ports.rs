@@ -49,7 +49,12 @@ impl Ports {
             for i in 0..u16::try_from(plan.services.len())? {
                 let mut address = listen.internal;
                 if address.port() != 0 {
-                    address.set_port(address.port().checked_add(i).context("listen.internal: the port is too high")?);
+                    address.set_port(
+                        address
+                            .port()
+                            .checked_add(i)
+                            .context("listen.internal: the port is too high")?,
+                    );
                 }
                 internal.push(bind("internal", address).await?);
             }

@@ -1,0 +1,68 @@
+//! The call that sends a message, made the same by everybody who makes it.
+
+use bytes::Bytes;
+use magpie_discovery::{Idempotent, RouteKey};
+use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
+use magpie_types::{ConversationId, SessionType, ids};
+use tonic::Request;
+
+use crate::Context;
+
+/// `SendMsg` with this message, under this context: it goes to the instance of msg that has the conversation in its caches, and may be
+/// repeated, because it has a clientMsgID from here on.
+pub fn request(context: &Context, mut msg: MsgData) -> Request<SendMsgReq> {
+    if msg.client_msg_id.is_empty() {
+        msg.client_msg_id = ids::random_client_msg_id();
+    }
+    let key = Bytes::copy_from_slice(stem(&msg).as_bytes());
+    let mut request = context.request(SendMsgReq {
+        msg_data: Some(msg),
+    });
+    request.extensions_mut().insert(RouteKey(key));
+    request.extensions_mut().insert(Idempotent);
+    request
+}
+
+/// The stem of the conversation that the message says it belongs to. What is wrong with it is for the msg service to say.
+pub fn stem(msg: &MsgData) -> Box<str> {
+    match SessionType::from_number(msg.session_type) {
+        Some(SessionType::Group) => msg.group_id.as_str().into(),
+        Some(SessionType::Single | SessionType::Notification) => {
+            ConversationId::single(&msg.send_id, &msg.recv_id)
+                .stem()
+                .into()
+        }
+        None => "".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn msg(session_type: i32) -> MsgData {
+        MsgData {
+            send_id: "b".to_owned(),
+            recv_id: "a_c".to_owned(),
+            group_id: "g".to_owned(),
+            session_type,
+            ..MsgData::default()
+        }
+    }
+
+    #[test]
+    fn a_send_has_the_stem_of_its_conversation() {
+        assert_eq!(&*stem(&msg(1)), "a_c_b");
+        assert_eq!(&*stem(&msg(3)), "g");
+        assert_eq!(&*stem(&msg(4)), "a_c_b");
+        assert_eq!(&*stem(&msg(9)), "");
+    }
+
+    #[test]
+    fn what_may_be_repeated_has_an_id() {
+        let request = request(&Context::internal("o"), msg(1));
+        assert!(request.extensions().get::<Idempotent>().is_some());
+        let sent = request.into_inner().msg_data.expect("the message");
+        assert!(!sent.client_msg_id.is_empty());
+    }
+}

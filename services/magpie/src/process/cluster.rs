@@ -1,0 +1,291 @@
+//! The engines of a cluster, and this process's place in it.
+//!
+//! The process waits for its engines as long as it takes and says for what. Each of its services has a port of its own for the
+//! others, behind the check of the cluster's secret, and a registration in etcd; their instance id is new at every start.
+//!
+//! - `secrets`: what must be set before a cluster starts. `log`: Kafka, with what the store remembers of it.
+
+mod log;
+mod secrets;
+
+use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
+
+use magpie_discovery::{Registry as _, name};
+use magpie_discovery_etcd::{Calls, Etcd, EtcdRegistry, Options, Registration, Tls};
+use magpie_log::SharedLog;
+use magpie_presence::GatewayId;
+use magpie_service::{
+    Deps,
+    config::Secret,
+    health::Readiness,
+    internal::Internal,
+    invalidation::{Invalidations, Observed},
+    serve,
+};
+use magpie_store::{SharedStore, Store as _, StoreError, documents::SCHEMAS};
+use magpie_store_mongo::MongoStore;
+use magpie_types::ids;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use self::secrets::Secrets;
+use super::{Plan, World, services};
+use crate::{config::Config, output::Failure};
+
+/// First pause before an engine is asked again at the start, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// Services that read or write the message log.
+const WITH_LOG: [&str; 3] = [name::MSG, name::TRANSFER, name::PUSH];
+
+/// What is known before anything is bound.
+pub(super) struct Place {
+    secrets: Secrets,
+    discovery: Options,
+}
+
+/// The services of this process, on their way to be served and registered.
+pub(super) struct Host {
+    instance: String,
+    internal: Arc<Internal>,
+    registry: Arc<EtcdRegistry>,
+    advertise_host: String,
+    listeners: Vec<TcpListener>,
+    members: Vec<(&'static str, Routes)>,
+    addresses: Vec<(&'static str, String)>,
+    registrations: Vec<Registration>,
+}
+
+impl Place {
+    pub(super) fn take(config: &Config) -> Result<Self, Failure> {
+        let secrets = Secrets::of(config)?;
+        let unusable = config.cluster.advertise_host.is_empty()
+            && config.listen.internal.ip().is_unspecified();
+        if unusable {
+            return Err(Failure::Usage(format!(
+                "listen.internal is {}: set cluster.advertise_host to the host under which the other processes reach this one",
+                config.listen.internal
+            )));
+        }
+        Ok(Self {
+            secrets,
+            discovery: discovery(config)?,
+        })
+    }
+
+    /// Connects to the engines, waiting for each.
+    pub(super) async fn open(
+        self,
+        config: &Config,
+        plan: &Plan,
+        listeners: Vec<TcpListener>,
+    ) -> anyhow::Result<World> {
+        let internal = Internal::new(&self.secrets.internal.into());
+        let seal = Arc::clone(&internal);
+        let registry =
+            EtcdRegistry::start(self.discovery, Arc::new(move |request| seal.seal(request)))?;
+        let tasks = TaskTracker::new();
+        let invalidations = Arc::new(Invalidations::default());
+        let store = Observed::new(store(config).await?, Arc::clone(&invalidations));
+        let log: SharedLog = if WITH_LOG.into_iter().any(|service| plan.has(service)) {
+            log::open(config, &(Arc::clone(&store) as SharedStore)).await?
+        } else {
+            Arc::new(log::Absent)
+        };
+        let deps = Deps {
+            store,
+            log,
+            presence: presence(config, &registry).await?,
+            registry: Arc::<EtcdRegistry>::clone(&registry),
+            tasks,
+            shutdown: CancellationToken::new(),
+            invalidations,
+            admins: config.shared.admin_user_ids.clone().into(),
+        };
+        let host = Host {
+            instance: instance(),
+            internal,
+            registry,
+            advertise_host: config.cluster.advertise_host.clone(),
+            listeners,
+            members: Vec::new(),
+            addresses: Vec::new(),
+            registrations: Vec::new(),
+        };
+        Ok(World {
+            deps,
+            secret: self.secrets.shared,
+            host: super::Host::Cluster(host),
+        })
+    }
+}
+
+impl Host {
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(super) fn add(&mut self, service: &'static str, routes: Routes) {
+        self.members.push((service, routes));
+    }
+
+    /// Serves every service on a port of its own.
+    pub(super) fn serve(
+        &mut self,
+        deps: &Deps,
+        failed: &services::Failed,
+        config: &Config,
+        readiness: &Readiness,
+    ) {
+        for ((service, routes), listener) in self.members.drain(..).zip(self.listeners.drain(..)) {
+            let member = serve::Member {
+                service,
+                instance: self.instance.clone(),
+                routes,
+            };
+            if let Ok(address) = listener.local_addr() {
+                let host = match self.advertise_host.as_str() {
+                    "" => address.ip().to_string(),
+                    host => host.to_owned(),
+                };
+                let host = if host.contains(':') {
+                    format!("[{host}]")
+                } else {
+                    host
+                };
+                self.addresses
+                    .push((service, format!("{host}:{}", address.port())));
+            }
+            let (config, internal) = (config.internal.clone(), Arc::clone(&self.internal));
+            let (readiness, shutdown) = (readiness.clone(), deps.shutdown.clone());
+            services::part(deps, failed, service, async move {
+                serve::serve(member, &config, &internal, &readiness, listener, shutdown).await
+            });
+        }
+    }
+
+    /// Registers the services and returns when etcd has them.
+    pub(super) async fn join(&mut self) -> anyhow::Result<()> {
+        for (service, address) in self.addresses.drain(..) {
+            let registration = self.registry.register(service, &self.instance, &address)?;
+            self.registrations.push(registration);
+        }
+        for registration in &self.registrations {
+            registration.registered().await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn leave(&mut self) {
+        futures::future::join_all(self.registrations.drain(..).map(Registration::deregister)).await;
+    }
+}
+
+/// Unique, and never used again: gateways are told apart by it.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let host: String = host.trim().chars().filter(plain).take(40).collect();
+    let random = hex::encode(ids::random_bytes::<6>());
+    if host.is_empty() {
+        random
+    } else {
+        format!("{host}-{random}")
+    }
+}
+
+/// Asks until it works. What can't become better ends the process.
+async fn wait_for<T, E: Display>(
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    may_become_better: impl Fn(&E) -> bool,
+) -> anyhow::Result<T> {
+    let [mut pause, longest] = PAUSES;
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(e) if may_become_better(&e) => {
+                tracing::warn!(error = %e, ?pause, "waiting for {what}");
+            }
+            Err(e) => anyhow::bail!("{what} can't be used: {e}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+async fn store(config: &Config) -> anyhow::Result<Arc<MongoStore>> {
+    let mongo = &config.mongo;
+    let options = magpie_store_mongo::Options {
+        database: mongo.database.clone(),
+        pool_size: mongo.pool_size,
+        call_timeout: Duration::from_millis(mongo.call_timeout_ms),
+        ..magpie_store_mongo::Options::new(mongo.uri.clone())
+    };
+    let away = |e: &StoreError| matches!(e, StoreError::Unavailable(_));
+    let connect = async || {
+        let store = MongoStore::connect(options.clone()).await?;
+        store.prepare(SCHEMAS).await?;
+        Ok(store)
+    };
+    wait_for("MongoDB (mongo.uri)", connect, away).await
+}
+
+async fn presence(
+    config: &Config,
+    registry: &Arc<EtcdRegistry>,
+) -> anyhow::Result<magpie_presence::SharedPresence> {
+    let _ = (config, registry);
+    Ok(magpie_presence_memory::MemoryPresence::new())
+}
+
+fn discovery(config: &Config) -> Result<Options, Failure> {
+    let (etcd, calls) = (&config.etcd, &config.calls);
+    let read = |key: &str, path: &Path| {
+        std::fs::read_to_string(path).map_err(|e| {
+            Failure::Usage(format!("etcd.{key}: {} can't be read: {e}", path.display()))
+        })
+    };
+    let set = |path: &Path| !path.as_os_str().is_empty();
+    let tls = if set(&etcd.ca_file) {
+        let identity = if set(&etcd.cert_file) {
+            let key = Secret::from(read("key_file", &etcd.key_file)?);
+            Some((read("cert_file", &etcd.cert_file)?, key.into()))
+        } else {
+            None
+        };
+        Some(Tls {
+            authority: read("ca_file", &etcd.ca_file)?,
+            identity,
+            domain: None,
+        })
+    } else {
+        None
+    };
+    Ok(Options {
+        etcd: Etcd {
+            endpoints: etcd.endpoints.clone(),
+            prefix: etcd.prefix.clone(),
+            user: (!etcd.user.is_empty())
+                .then(|| (etcd.user.clone(), etcd.password.clone().into())),
+            tls,
+            lease: Duration::from_secs(etcd.lease_s),
+            ..Etcd::default()
+        },
+        calls: Calls {
+            timeout: Duration::from_millis(calls.timeout_ms),
+            connect: Duration::from_millis(calls.connect_timeout_ms),
+            max_outstanding: calls.max_outstanding,
+            max_attempts: calls.max_attempts,
+            retry_share: calls.retry_share,
+            ..Calls::default()
+        },
+    })
+}
+
+/// The gateways that are registered, for presence.
+fn gateways(registry: &EtcdRegistry) -> Vec<GatewayId> {
+    let all = registry.instances(name::GATEWAY).into_iter();
+    all.map(|(id, _)| id.into()).collect()
+}
