@@ -1,6 +1,6 @@
 //! The command line. Everything that is a setting becomes one (`config::load`), so that file, variable and flag agree.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use magpie_discovery::name;
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Bench(Bench),
     #[command(flatten)]
     Service(Service),
+    /// Anything else, to be answered in one line.
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
 }
 
 /// One service as a process of a cluster.

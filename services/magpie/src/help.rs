@@ -1,4 +1,10 @@
-//! What `--help` teaches besides the list of options.
+//! What `--help` teaches besides the list of options, and the answer to a command that does not exist.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+
+use crate::{cli::Cli, output::Failure};
 
 /// Of `magpie --help`.
 pub(crate) const PROGRAM: &str = "\
@@ -56,3 +62,15 @@ Examples:
   magpie admin send --from bob --to alice \"hello\"
   magpie admin stats                                build, readiness, metrics
   magpie admin --api http://chat.example:10002 --secret-file secret.txt token alice";
+
+/// The answer to a command that does not exist.
+pub(crate) fn no_command(words: &[OsString]) -> Failure {
+    let name = words.first().map(|n| n.to_string_lossy());
+    let cli = Cli::command();
+    let commands: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+    Failure::Usage(format!(
+        "no such command: {}; there are {}",
+        name.as_deref().unwrap_or_default(),
+        commands.join(", ")
+    ))
+}

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(&args),
         Command::Service(service) => one(&service),
+        Command::Unknown(words) => Err(help::no_command(&words)),
     };
     result.unwrap_or_else(|failure| failure.report())
 }

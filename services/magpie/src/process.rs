@@ -15,7 +15,7 @@ mod embedded;
 mod ports;
 pub(crate) mod services;
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context as _;
 use magpie_discovery::name;
@@ -139,7 +139,8 @@ async fn start(config: Config, plan: &Plan) -> Result<End, Failure> {
         () = deps.shutdown.cancelled() => {}
     }
     readiness.set(true);
-    tracing::info!(version = BUILD.version, commit = BUILD.commit, services = plan.services.join(","), bound = ?bound, "ready");
+    let at = |address: Option<SocketAddr>| address.map(tracing::field::display);
+    tracing::info!(version = BUILD.version, commit = BUILD.commit, services = plan.services.join(","), ws = at(bound.ws), api = at(bound.api), grpc = at(bound.grpc), ops = %bound.ops, "ready");
     announce::ready(&config, plan, &bound);
 
     let end = run::until_stopped(

@@ -38,7 +38,7 @@ fn wrong_settings_end_with_code_2_and_one_line() {
         &["up", "--secret-file", "/no/such/secret"],
         &["/no/such/secret"],
     );
-    refused(&["gateway"], &["cluster engines", "magpie up"]);
+    refused(&["gateway"], &["shared.secret", "MAGPIE_SECRET", "openssl"]);
     refused(
         &["foo"],
         &["no such command: foo", "up, config, admin", "rtc-signaling"],
@@ -170,7 +170,10 @@ fn the_effective_configuration_names_origins_and_hides_the_secret() {
             .and_then(|l| l.rsplit("# ").next())
     };
     assert_eq!(origin("ws = \"127.0.0.1:7\""), Some("flag --ws-listen"));
-    assert_eq!(origin("secret = "), Some("variable MAGPIE_SECRET"));
+    assert_eq!(
+        origin("secret = \"[redacted]\""),
+        Some("variable MAGPIE_SECRET")
+    );
     assert_eq!(
         origin("multi_login_policy = 5"),
         Some("variable MAGPIE_AUTH_MULTI_LOGIN_POLICY")
