@@ -1,0 +1,6 @@
+//! Presence on real Redis servers.
+
+mod conformance;
+mod crash;
+mod servers;
+mod world;
