@@ -1,4 +1,4 @@
-//! The contract of presence, on one server and on a cluster of three.
+//! The contract of presence, on one server; `servers.rs` runs it on a cluster.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,6 @@
 //! Presence on real Redis servers.
 
+mod chaos;
 mod conformance;
 mod crash;
 mod servers;
