@@ -48,7 +48,7 @@ impl MemoryPresence {
         }
         // No subscriber is no error.
         if before != after && self.changes.receiver_count() > 0 {
-            drop(self.changes.send(Change {
+            drop(self.changes.send(Change::User {
                 user: user.clone(),
                 platforms: after,
             }));
@@ -65,8 +65,8 @@ impl Presence for MemoryPresence {
         Ok(())
     }
 
-    async fn renew(&self, _gateway: &GatewayId) -> Result<()> {
-        Ok(())
+    async fn renew(&self, _gateway: &GatewayId) -> Result<Vec<UserId>> {
+        Ok(Vec::new())
     }
 
     async fn leave(&self, gateway: &GatewayId) -> Result<()> {

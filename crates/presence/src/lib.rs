@@ -3,8 +3,12 @@
 //! Everything here may vanish at any moment and is rebuilt by the gateways. *Unknown is not offline*: a lookup names the
 //! gateways whose entries can't be trusted right now, and push asks those directly. Presence belongs to connections: a gateway
 //! reports, per user, the platforms that are connected to it now, and an entry ends with its gateway's lease.
+//!
+//! [`conformance`] is the contract as tests.
 
-use std::sync::Arc;
+pub mod conformance;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use magpie_types::{Platform, UserId};
@@ -12,6 +16,9 @@ use tokio::sync::broadcast;
 
 /// One incarnation of a gateway process.
 pub type GatewayId = Arc<str>;
+
+/// How long others may go on trusting a gateway that can't write any more: a lease, and a renewal that was under way.
+pub const TRUST: Duration = Duration::from_millis(6500);
 
 /// Why presence could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +45,18 @@ impl Platforms {
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// As a number that [`from_bits`](Self::from_bits) takes: one bit per platform, at the place of its number.
+    #[must_use]
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set with these bits; those of no platform stay unseen.
+    #[must_use]
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
     }
 
     /// No platform: offline.
@@ -86,24 +105,33 @@ pub struct Lookup {
     pub unknown: Vec<GatewayId>,
 }
 
-/// The set of platforms of a user has changed.
+/// Something changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Who.
-    pub user: UserId,
-    /// All platforms online now.
-    pub platforms: Platforms,
+pub enum Change {
+    /// The platforms of a user.
+    User {
+        /// Who.
+        user: UserId,
+        /// All platforms online now.
+        platforms: Platforms,
+    },
+    /// Changes may have been missed: the present state is to be read by [`Presence::lookup`].
+    Missed,
 }
 
 /// A presence engine.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
     /// Says what is connected to `gateway` for each of these users now (an empty set: nothing any more). When it returns, every
-    /// lookup sees it.
+    /// lookup sees it. Reports for one user are made one after the other.
+    ///
+    /// An engine remembers what it was told, and makes good at a renewal what it can't write now. The error for users who are
+    /// connected comes only once no lookup trusts this gateway about them any more, at the latest after [`TRUST`].
     async fn report(&self, gateway: &GatewayId, users: &[(UserId, Platforms)]) -> Result<()>;
 
-    /// Keeps the gateway's entries alive for another lease.
-    async fn renew(&self, gateway: &GatewayId) -> Result<()>;
+    /// Keeps the gateway's entries alive for another lease. The answer is users whose entries had vanished while lookups trusted
+    /// this gateway: who looked took them for offline, so their connections are to be closed, and they fetch what they missed.
+    async fn renew(&self, gateway: &GatewayId) -> Result<Vec<UserId>>;
 
     /// Ends all entries of a gateway.
     async fn leave(&self, gateway: &GatewayId) -> Result<()>;

@@ -1,16 +1,16 @@
 //! What all connections of the gateway share: the tables, the ways to other services, and joining and leaving.
 //!
 //! A user's joins and leaves are serialised, and each reports the platforms that are connected *then*; so after any churn the
-//! last report is true, and nothing counts up and down (clients.md 12). A report that fails is repeated until it succeeds.
+//! last report is true, and nothing counts up and down (clients.md 12). A report that fails is made good by presence itself.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use magpie_discovery::{Channel, name};
-use magpie_presence::GatewayId;
+use magpie_presence::{GatewayId, TRUST};
 use magpie_proto::openim::auth::auth_client::AuthClient;
 use magpie_proto::openim::auth::{InvalidateTokenReq, KickTokensReq};
 use magpie_proto::openim::msg::msg_client::MsgClient;
@@ -28,12 +28,15 @@ use crate::deliver::Positions;
 use crate::metrics;
 use crate::policy::{Login, Policy, Tokens};
 use crate::registry::Registry;
+use crate::server::{DRAIN_GROUP, DRAIN_PAUSE};
 use crate::subscriptions::Subscriptions;
 
 /// Locks for joins and leaves; users share them by hash.
 const USER_LOCKS: usize = 1024;
 /// Largest answer of another service, in bytes.
 const MAX_ANSWER: usize = 32 << 20;
+/// Longest wait for a report: presence that can't be written says so after [`TRUST`].
+const MAX_REPORT: Duration = TRUST.saturating_add(Duration::from_secs(3));
 
 /// See the module.
 pub(crate) struct Hub {
@@ -53,8 +56,6 @@ pub(crate) struct Hub {
     next_number: AtomicU64,
     user_locks: Box<[AsyncMutex<()>]>,
     hasher: RandomState,
-    /// Users whose last report failed.
-    unreported: Mutex<HashSet<UserId>>,
     /// Turns of pulls.
     pulls: Semaphore,
     channels: Channels,
@@ -97,7 +98,6 @@ impl Hub {
             next_number: AtomicU64::new(1),
             user_locks: (0..USER_LOCKS).map(|_| AsyncMutex::new(())).collect(),
             hasher: RandomState::new(),
-            unreported: Mutex::default(),
             channels,
         })
     }
@@ -312,7 +312,8 @@ impl Hub {
         metrics::kicks(kicked.len());
     }
 
-    /// Reports again what could not be reported, and keeps this gateway's presence alive, until the process stops.
+    /// Keeps this gateway's presence alive until the process stops. Who was overlooked meanwhile is disconnected, and
+    /// synchronises.
     pub(crate) async fn keep_presence(self: Arc<Self>) {
         let mut times = tokio::time::interval(self.config.presence_renewal());
         times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -321,19 +322,16 @@ impl Hub {
                 _ = times.tick() => {}
                 () = self.deps.shutdown.cancelled() => return,
             }
-            if let Err(e) = self.deps.presence.renew(&self.id).await {
-                tracing::warn!(error = %e, "presence was not renewed");
-                continue;
-            }
-            let again = std::mem::take(
-                &mut *self
-                    .unreported
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
-            for user in again {
-                let _turn = self.turn(user.as_str()).await;
-                self.report(user.as_str()).await;
+            match self.deps.presence.renew(&self.id).await {
+                Ok(lost) => {
+                    for group in lost.chunks(DRAIN_GROUP) {
+                        for user in group {
+                            self.registry.each(user.as_str(), |conn| conn.drain());
+                        }
+                        tokio::time::sleep(DRAIN_PAUSE).await;
+                    }
+                }
+                Err(e) => tracing::warn!(error = %e, "presence was not renewed"),
             }
         }
     }
@@ -344,23 +342,18 @@ impl Hub {
         self.user_locks[hash].lock().await
     }
 
-    /// Says which platforms of the user are connected here now.
+    /// Says which platforms of the user are connected here now. Afterwards nobody takes the user for offline: push finds the
+    /// entry, or asks this gateway.
     async fn report(&self, user: &str) {
         let Ok(id) = UserId::new(user) else { return };
-        let platforms = self.registry.platforms(user);
-        let report = [(id, platforms)];
+        let report = [(id, self.registry.platforms(user))];
         let written = self.deps.presence.report(&self.id, &report);
-        let problem = match tokio::time::timeout(self.config.request_timeout() / 2, written).await {
+        let problem = match tokio::time::timeout(MAX_REPORT, written).await {
             Ok(Ok(())) => return,
             Ok(Err(e)) => e.to_string(),
             Err(elapsed) => elapsed.to_string(),
         };
         tracing::warn!(error = problem, "presence was not reported");
-        let [(id, _)] = report;
-        self.unreported
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id);
     }
 }
 

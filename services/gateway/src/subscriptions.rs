@@ -129,8 +129,8 @@ pub(crate) async fn follow(hub: Arc<Hub>, mut changes: Receiver<Change>) {
             () = hub.deps.shutdown.cancelled() => return,
         };
         match change {
-            Ok(Change { user, platforms }) => hub.subscriptions.announce(&user, platforms),
-            Err(RecvError::Lagged(_)) => catch_up(&hub).await,
+            Ok(Change::User { user, platforms }) => hub.subscriptions.announce(&user, platforms),
+            Ok(Change::Missed) | Err(RecvError::Lagged(_)) => catch_up(&hub).await,
             Err(RecvError::Closed) => return,
         }
     }

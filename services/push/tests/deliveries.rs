@@ -78,7 +78,7 @@ impl Presence for Flawed {
         self.inner.report(gateway, users).await
     }
 
-    async fn renew(&self, gateway: &GatewayId) -> Result<()> {
+    async fn renew(&self, gateway: &GatewayId) -> Result<Vec<UserId>> {
         self.inner.renew(gateway).await
     }
 

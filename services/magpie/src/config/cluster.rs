@@ -169,17 +169,26 @@ impl Default for Mongo {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Redis {
-    /// `redis://`, `rediss://`; several addresses of a cluster or of sentinels are separated by commas.
+    /// `redis://host:port`, `redis+sentinel://host:port,host:port/MASTER` or `redis+cluster://host:port,host:port`; `rediss…` for TLS.
     pub(crate) uri: Secret,
     /// Comes before all keys; clusters that share a Redis need different ones.
     pub(crate) prefix: String,
+    /// With TLS: PEM file of the authority of Redis's certificate.
+    pub(crate) ca_file: PathBuf,
+    /// With TLS: PEM file with our certificate, where Redis asks for one.
+    pub(crate) cert_file: PathBuf,
+    /// With TLS: PEM file with its key.
+    pub(crate) key_file: PathBuf,
 }
 
 impl Default for Redis {
     fn default() -> Self {
         Self {
             uri: "redis://127.0.0.1:6379".to_owned().into(),
-            prefix: "magpie:".to_owned(),
+            prefix: "magpie".to_owned(),
+            ca_file: PathBuf::new(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
         }
     }
 }

@@ -10,10 +10,12 @@ mod secrets;
 
 use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use magpie_discovery::{Registry as _, name};
 use magpie_discovery_etcd::{Calls, Etcd, EtcdRegistry, Options, Registration, Tls};
 use magpie_log::SharedLog;
 use magpie_presence::GatewayId;
+use magpie_presence_redis::RedisPresence;
 use magpie_service::{
     Deps,
     config::Secret,
@@ -96,7 +98,7 @@ impl Place {
         let deps = Deps {
             store,
             log,
-            presence: presence(config, &registry).await?,
+            presence: presence(config, &registry).context("redis can't be used")?,
             registry: Arc::<EtcdRegistry>::clone(&registry),
             tasks,
             shutdown: CancellationToken::new(),
@@ -232,12 +234,26 @@ async fn store(config: &Config) -> anyhow::Result<Arc<MongoStore>> {
     wait_for("MongoDB (mongo.uri)", connect, away).await
 }
 
-async fn presence(
+fn presence(
     config: &Config,
     registry: &Arc<EtcdRegistry>,
-) -> anyhow::Result<magpie_presence::SharedPresence> {
-    let _ = (config, registry);
-    Ok(magpie_presence_memory::MemoryPresence::new())
+) -> Result<Arc<RedisPresence>, magpie_presence_redis::OpenError> {
+    let redis = &config.redis;
+    let set = |path: &Path| !path.as_os_str().is_empty();
+    let options = magpie_presence_redis::Options {
+        prefix: redis.prefix.clone(),
+        ca_file: set(&redis.ca_file).then(|| redis.ca_file.clone()),
+        identity_files: set(&redis.cert_file)
+            .then(|| (redis.cert_file.clone(), redis.key_file.clone())),
+        ..magpie_presence_redis::Options::new(redis.uri.clone())
+    };
+    let registry = Arc::downgrade(registry);
+    let gateways = move || -> Vec<GatewayId> {
+        let all = registry.upgrade().map(|r| r.instances(name::GATEWAY));
+        let ids = all.into_iter().flatten().map(|(id, _)| id.into());
+        ids.collect()
+    };
+    RedisPresence::open(&options, Arc::new(gateways))
 }
 
 fn discovery(config: &Config) -> Result<Options, Failure> {
@@ -282,10 +298,4 @@ fn discovery(config: &Config) -> Result<Options, Failure> {
             ..Calls::default()
         },
     })
-}
-
-/// The gateways that are registered, for presence.
-fn gateways(registry: &EtcdRegistry) -> Vec<GatewayId> {
-    let all = registry.instances(name::GATEWAY).into_iter();
-    all.map(|(id, _)| id.into()).collect()
 }
