@@ -1,9 +1,10 @@
 //! The producer: records go to librdkafka in the order of the calls, a thread takes the acknowledgements.
 //!
 //! librdkafka's own timeout is off. It fails records one by one, so that a record could be given up while a later one of its
-//! key is still sent; the pipeline's retry would then put the first behind the second. Here the thread looks for the oldest
-//! record without an acknowledgement, and when it is older than the delivery timeout, everything that waits fails at once:
-//! a record that failed has no later record of its partition behind it that was appended before the failure was told.
+//! key is still sent; a caller that sends the failed one again would then have put it behind the later one. Here the thread
+//! looks for the oldest record without an acknowledgement, and when it is older than the delivery timeout, everything that
+//! waits fails at once, and appends are refused until a moment after. So of the appends that a caller makes in one go, none
+//! succeeds behind one that timed out, and sending those that failed again keeps the order.
 //! What failed this way may be in the log all the same (Kafka had it, its answer was lost): sending it again is a resend for
 //! the pipeline, which recognises it.
 //!
@@ -11,7 +12,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
@@ -35,6 +36,10 @@ use tokio::sync::{oneshot, watch};
 use crate::{context, options::Options, topic::TopicHandle};
 
 const POLL: Duration = Duration::from_millis(100);
+/// How long appends are refused after everything that waited has failed: longer than a caller's loop over a batch.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Steps of 10 ms in which what was given up is told.
+const TELL_STEPS: u32 = 200;
 
 type Producer = BaseProducer<Acks>;
 
@@ -47,12 +52,37 @@ pub(crate) struct Appender {
 
 struct Shared {
     config: ClientConfig,
-    /// None: closed.
-    producer: RwLock<Option<Arc<Producer>>>,
+    gate: RwLock<Gate>,
     closing: AtomicBool,
     waiting: Arc<Waiting>,
     delivery_timeout: Duration,
     close_timeout: Duration,
+}
+
+/// What an append passes, under the read lock until the record has its place.
+#[derive(Default)]
+struct Gate {
+    /// None: closed.
+    producer: Option<Arc<Producer>>,
+    /// Everything that waits is being failed,
+    refusing: bool,
+    /// and a moment after.
+    refuse_until: Option<Instant>,
+}
+
+impl Gate {
+    fn open(&self) -> Result<&Arc<Producer>> {
+        let producer = self.producer.as_ref().ok_or(LogError::Closed)?;
+        let pause = self
+            .refuse_until
+            .is_some_and(|until| Instant::now() < until);
+        match self.refusing || pause {
+            true => Err(LogError::Unavailable(
+                "busy: Kafka does not acknowledge".to_owned(),
+            )),
+            false => Ok(producer),
+        }
+    }
 }
 
 /// An append under way.
@@ -68,7 +98,7 @@ impl Appender {
     pub(crate) fn start(options: &Options) -> Result<Self> {
         let shared = Arc::new(Shared {
             config: options.producer(),
-            producer: RwLock::new(None),
+            gate: RwLock::default(),
             closing: AtomicBool::new(false),
             waiting: Arc::new(Waiting::new(options.delivery_timeout)),
             delivery_timeout: options.delivery_timeout,
@@ -77,7 +107,7 @@ impl Appender {
         let producer = shared.make().map_err(|e| {
             LogError::Unavailable(format!("the Kafka producer's settings are refused: {e}"))
         })?;
-        shared.set(Some(producer));
+        shared.gate_mut().producer = Some(producer);
         let (tell, ended) = watch::channel(None);
         let thread = Arc::clone(&shared);
         thread::Builder::new()
@@ -101,9 +131,10 @@ impl Appender {
         if self.shared.closing.load(Ordering::Relaxed) {
             return Err(LogError::Closed);
         }
-        let Some(producer) = self.shared.get() else {
-            return Err(LogError::Closed);
-        };
+        let gate = self.shared.gate();
+        let producer = gate
+            .open()
+            .inspect_err(|_| topic.metrics.refused.increment(1))?;
         let (done, answer) = oneshot::channel();
         let delivery = Box::new(Delivery {
             topic: Arc::clone(topic),
@@ -155,52 +186,58 @@ impl Shared {
         self.config.create_with_context(acks).map(Arc::new)
     }
 
-    fn get(&self) -> Option<Arc<Producer>> {
-        self.producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn gate(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, producer: Option<Arc<Producer>>) -> Option<Arc<Producer>> {
-        let mut place = self
-            .producer
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, producer)
+    fn gate_mut(&self) -> RwLockWriteGuard<'_, Gate> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes acknowledgements and gives up what is overdue, until it is closing.
     fn run(&self) {
         let interval = POLL.min(self.delivery_timeout / 16);
         while !self.closing.load(Ordering::Relaxed) {
-            let Some(producer) = self.get() else {
+            let Some(producer) = self.gate().producer.clone() else {
                 return;
             };
             producer.poll(interval);
-            if self.waiting.overdue() {
+            if let Some((code, reason)) = producer.client().fatal_error() {
+                tracing::error!(%code, reason, "the Kafka producer failed and is replaced");
+                metrics::counter!("magpie_log_producer_replaced_total").increment(1);
+                self.give_up(&producer);
+                match self.make() {
+                    Ok(new) => self.gate_mut().producer = Some(new),
+                    Err(e) => tracing::error!(error = %e, "no new Kafka producer can be made"),
+                }
+            } else if self.waiting.overdue() {
                 tracing::error!(
                     timeout = ?self.delivery_timeout,
                     records = producer.in_flight_count(),
                     "Kafka does not acknowledge; what waits for it fails"
                 );
-                producer.purge(PurgeConfig::default().queue().inflight());
-            }
-            if let Some((code, reason)) = producer.client().fatal_error() {
-                tracing::error!(%code, reason, "the Kafka producer failed and is replaced");
-                metrics::counter!("magpie_log_producer_replaced_total").increment(1);
-                match self.make() {
-                    Ok(new) => drop(self.set(Some(new))),
-                    Err(e) => tracing::error!(error = %e, "no new Kafka producer can be made"),
-                }
-                producer.purge(PurgeConfig::default().queue().inflight());
-                producer.poll(Duration::ZERO);
+                self.give_up(&producer);
             }
         }
     }
 
+    /// Fails everything that waits.
+    fn give_up(&self, producer: &Producer) {
+        self.gate_mut().refusing = true;
+        producer.purge(PurgeConfig::default().queue().inflight());
+        for _ in 0..TELL_STEPS {
+            if !self.waiting.any() {
+                break;
+            }
+            producer.poll(Duration::from_millis(10));
+        }
+        let mut gate = self.gate_mut();
+        gate.refusing = false;
+        gate.refuse_until = Some(Instant::now() + PAUSE);
+    }
+
     fn end(&self) -> Result<()> {
-        let Some(producer) = self.set(None) else {
+        let Some(producer) = self.gate_mut().producer.take() else {
             return Ok(());
         };
         // Its drop fails what is left.
@@ -320,6 +357,12 @@ impl Waiting {
         if let Some(count) = self.slots.get(slot) {
             count.fetch_add(n, Ordering::Relaxed);
         }
+    }
+
+    fn any(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// Some record waits for longer than the timeout.
