@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use magpie_types::time::now_ms;
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -17,10 +18,12 @@ use crate::{
     context,
     offsets::Asking,
     options::{Options, StartOffset},
-    start::{Start, Why, decide},
+    start::{Committed, Start, Why, decide},
 };
 
 const PAUSE: Duration = Duration::from_millis(200);
+/// How far a group goes back in a log that lost its newest records: more than a batch takes, and clocks differ.
+const GO_BACK_MS: i64 = 10 * 60 * 1000;
 
 /// The context of a group's consumer.
 pub(crate) struct Group {
@@ -69,11 +72,26 @@ impl Group {
                 )
             };
             let committed = committed.get(partition).copied();
-            let start = decide(committed, state.incarnation, oldest, end, applied);
+            let mut start = decide(committed, state.incarnation, oldest, end, applied);
+            if start.why == Why::BeyondEnd {
+                let at = committed.and_then(|c| c.at).unwrap_or(0);
+                start.offset = self.since(&asking, *partition, at)?.unwrap_or(end);
+            }
             self.tell(*partition, committed.map(|c| c.offset), start);
-            (*partition, start)
+            Ok((*partition, start))
         };
-        Ok(partitions.iter().map(start).collect())
+        partitions.iter().map(start).collect()
+    }
+
+    /// The first offset of a log that lost its end which may be new since this time.
+    fn since(
+        &self,
+        asking: &Asking<'_, Self>,
+        partition: u32,
+        at: i64,
+    ) -> KafkaResult<Option<u64>> {
+        let found = asking.since(&[partition], at.saturating_sub(GO_BACK_MS).max(0))?;
+        Ok(found.get(&partition).copied())
     }
 
     /// Logs and counts a start that is not the committed offset.
@@ -118,7 +136,7 @@ impl Group {
         if due.is_empty() {
             return;
         }
-        let metadata = format!("{:016x}", self.member.topic.state.incarnation);
+        let metadata = Committed::metadata(self.member.topic.state.incarnation, now_ms());
         let mut list = TopicPartitionList::with_capacity(due.len());
         for (partition, next) in &due {
             let mut element = list.add_partition(&self.member.topic.name, partition.cast_signed());
@@ -219,14 +237,15 @@ impl Group {
         );
     }
 
-    /// Starts all partitions again after librdkafka found an offset outside the log: where they stand, if the log has
-    /// that, else where [`decide`] says.
+    /// Starts all partitions again after librdkafka found an offset outside the log and stopped reading that partition (it
+    /// does not say which): where they stand, if the log has that, else where [`decide`] says.
     pub(crate) fn reposition(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
         let owned = self.member.with_owned(|owned| owned.clone());
         let partitions: Vec<u32> = owned.keys().copied().collect();
         let asking = self.asking(consumer);
         let (oldest, ends) = (asking.oldest(&partitions)?, asking.ends(&partitions)?);
         let standing = consumer.position()?;
+        let incarnation = self.member.topic.state.incarnation;
         let mut targets = Vec::new();
         for (partition, place) in owned {
             let found = standing.find_partition(&self.member.topic.name, partition.cast_signed());
@@ -236,28 +255,30 @@ impl Group {
             };
             let oldest = oldest.get(&partition).copied().unwrap_or(0);
             let end = ends.get(&partition).copied().unwrap_or(oldest);
-            let incarnation = self.member.topic.state.incarnation;
-            let here = crate::start::Committed {
+            let here = Committed {
                 offset: at,
                 incarnation: Some(incarnation),
+                at: Some(now_ms()),
             };
-            let start = decide(Some(here), incarnation, oldest, end, || None);
+            let mut start = decide(Some(here), incarnation, oldest, end, || None);
+            if start.why == Why::BeyondEnd {
+                start.offset = self.since(&asking, partition, now_ms())?.unwrap_or(end);
+            }
             self.tell(partition, Some(at), start);
             targets.push((partition, start));
         }
-        let list = asking.list(
-            targets
-                .iter()
-                .map(|(partition, start)| (*partition, place(start.offset))),
-        )?;
-        consumer.seek_partitions(list, self.timeout)?;
+        let places = targets
+            .iter()
+            .map(|(partition, start)| (*partition, place(start.offset)));
+        let list = asking.list(places)?;
+        // A seek does not reach a partition that is not read any more.
+        consumer.incremental_unassign(&list)?;
+        consumer.incremental_assign(&list)?;
         self.member.with_owned(|owned| {
-            for (partition, start) in targets
+            let moved = targets
                 .iter()
-                .filter(|(_, start)| start.why != Why::Committed)
-            {
-                owned.insert(*partition, owned_from(*start));
-            }
+                .filter(|(_, start)| start.why != Why::Committed);
+            owned.extend(moved.map(|(partition, start)| (*partition, owned_from(*start))));
         });
         Ok(())
     }

@@ -28,14 +28,7 @@ impl<C: ConsumerContext> Asking<'_, C> {
             if let (Ok(partition), Some(offset)) =
                 (u32::try_from(element.partition()), number(element.offset()))
             {
-                let incarnation = u64::from_str_radix(element.metadata(), 16).ok();
-                committed.insert(
-                    partition,
-                    Committed {
-                        offset,
-                        incarnation,
-                    },
-                );
+                committed.insert(partition, Committed::parse(offset, element.metadata()));
             }
         }
         Ok(committed)

@@ -1,7 +1,8 @@
 //! Where a partition starts: at the committed offset, and if that is not possible, by a decision that is logged and counted.
 //!
-//! A commit carries the incarnation of the topic in its metadata. So an offset of a log that was made anew is told from one
-//! of this log that lies beyond its end (which a broker that lost its newest records leaves behind).
+//! A commit carries the incarnation of the topic and its time in its metadata. So an offset of a log that was made anew is
+//! told from one of this log that lies beyond its end, which a broker that lost its newest records leaves behind. In such a
+//! log newer records may stand below the offset by now: it is read from a while before the commit.
 
 /// What the group has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +10,25 @@ pub(crate) struct Committed {
     pub(crate) offset: u64,
     /// None: not committed by Magpie (a tool that set offsets by hand).
     pub(crate) incarnation: Option<u64>,
+    /// When, Unix ms.
+    pub(crate) at: Option<i64>,
+}
+
+impl Committed {
+    /// What goes with the offset.
+    pub(crate) fn metadata(incarnation: u64, at: i64) -> String {
+        format!("{incarnation:016x} {at}")
+    }
+
+    /// An offset and what went with it.
+    pub(crate) fn parse(offset: u64, metadata: &str) -> Self {
+        let (incarnation, at) = metadata.split_once(' ').unwrap_or_default();
+        Self {
+            offset,
+            incarnation: u64::from_str_radix(incarnation, 16).ok(),
+            at: at.parse().ok(),
+        }
+    }
 }
 
 /// The offset to start at, and why.
@@ -27,7 +47,7 @@ pub(crate) enum Why {
     Oldest,
     /// The offset's records are gone by retention; what lies between was never processed.
     Expired,
-    /// The offset lies beyond the end: the log lost its newest records.
+    /// The offset lies beyond the end: the log lost its newest records. The caller goes back by time.
     BeyondEnd,
     /// The offset belongs to a log that was there before.
     MadeAnew,
@@ -79,9 +99,27 @@ mod tests {
         let committed = committed.map(|(offset, incarnation)| Committed {
             offset,
             incarnation,
+            at: None,
         });
         let start = decide(committed, 7, 10, 20, || applied);
         (start.offset, start.why)
+    }
+
+    #[test]
+    fn what_goes_with_an_offset_comes_back() {
+        let committed = Committed {
+            offset: 5,
+            incarnation: Some(u64::MAX),
+            at: Some(1234),
+        };
+        assert_eq!(
+            Committed::parse(5, &Committed::metadata(u64::MAX, 1234)),
+            committed
+        );
+        for foreign in ["", "x y", "consumer-tool"] {
+            let found = Committed::parse(5, foreign);
+            assert_eq!((found.incarnation, found.at), (None, None));
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(crate) async fn prepare(options: &Options) -> Result<Found> {
     if !missing.is_empty() {
         create(&admin, options, &missing).await?;
         let started = Instant::now();
-        while described.len() < Topic::ALL.len() {
+        while described.iter().filter(|d| d.partitions > 0).count() < Topic::ALL.len() {
             if started.elapsed() > options.request_timeout {
                 return Err(LogError::Unavailable(
                     "Kafka has created the topics and does not show them yet; start again"

@@ -1,6 +1,10 @@
 //! What the tests share: topics of one's own on a broker, numbered records, waiting for a state.
 
-#![expect(dead_code, reason = "no test binary uses all of it")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "no test binary uses all of it"
+)]
 
 use std::{
     collections::HashMap,
