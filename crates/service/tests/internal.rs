@@ -42,7 +42,7 @@ fn sealed(by: &Internal, context: Option<Context>) -> Request<AxumBody> {
     if let Some(context) = context {
         request.extensions_mut().insert(context);
     }
-    by.seal(&mut request).unwrap();
+    by.seal(&mut request).expect("a sealed request");
     let (parts, body) = request.into_parts();
     let mut sent = Request::new(AxumBody::new(body));
     *sent.headers_mut() = parts.headers;
@@ -66,17 +66,17 @@ async fn opened(
                     Err(_) => Status::out_of_range("too long"),
                 };
                 let context = parts.extensions.get::<Context>().cloned();
-                *seen.lock().unwrap() = Some((context, parts.headers));
+                *seen.lock().expect("a lock") = Some((context, parts.headers));
                 Ok::<Response<AxumBody>, Infallible>(answer.into_http())
             }
         }
     });
     let guarded = by.guard("a", LIMITS).layer(inner);
-    let answer = guarded.oneshot(request).await.unwrap();
-    let status = Status::from_header_map(answer.headers()).unwrap();
-    let seen = seen.lock().unwrap().take();
+    let answer = guarded.oneshot(request).await.expect("never fails");
+    let status = Status::from_header_map(answer.headers()).expect("a status");
+    let seen = seen.lock().expect("a lock").take();
     match status.code() {
-        Code::Ok => Ok(seen.unwrap()),
+        Code::Ok => Ok(seen.expect("it was seen")),
         _ => Err(status),
     }
 }

@@ -58,7 +58,9 @@ impl Service<Request<Body>> for Bad {
 /// Registers an instance at an address where something else may be.
 async fn pretend(world: &World, instance: &str, address: &str) -> impl Drop + use<> {
     let registry = world.process();
-    let registration = registry.register(SERVICE, instance, address).unwrap();
+    let registration = registry
+        .register(SERVICE, instance, address)
+        .expect("it works");
     registration.registered().await;
     AbortOnDropHandle::new(tokio::spawn(async move {
         let _held = (registry, registration);
@@ -74,8 +76,8 @@ async fn sees(registry: &SharedRegistry, count: usize) {
 }
 
 async fn local() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
     (listener, address)
 }
 

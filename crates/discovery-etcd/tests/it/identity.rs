@@ -38,7 +38,9 @@ impl Service<Request<Body>> for Listening {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let context = request.extensions().get::<Context>().cloned();
-        self.0.send((context, request.headers().clone())).unwrap();
+        self.0
+            .send((context, request.headers().clone()))
+            .expect("the test listens");
         ready(Ok(Status::ok("").into_http()))
     }
 }

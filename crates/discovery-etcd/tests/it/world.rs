@@ -62,29 +62,37 @@ impl World {
 
     pub(crate) fn process_with(&self, options: Options) -> Arc<EtcdRegistry> {
         let internal = internal();
-        EtcdRegistry::start(options, Arc::new(move |request| internal.seal(request))).unwrap()
+        EtcdRegistry::start(options, Arc::new(move |request| internal.seal(request)))
+            .expect("it works")
     }
 
     pub(crate) async fn add(&self, instance: &str, routes: Routes) -> String {
         let node = Node::start(self, instance, routes).await;
         let address = node.address.clone();
-        self.nodes.lock().unwrap().insert(instance.to_owned(), node);
+        self.nodes
+            .lock()
+            .expect("a lock")
+            .insert(instance.to_owned(), node);
         address
     }
 
     /// Whether etcd had all registrations at their last renewal.
     pub(crate) fn all_registered(&self) -> bool {
-        let nodes = self.nodes.lock().unwrap();
+        let nodes = self.nodes.lock().expect("a lock");
         nodes.values().all(|n| n.registration.is_registered())
     }
 
     pub(crate) fn none_registered(&self) -> bool {
-        let nodes = self.nodes.lock().unwrap();
+        let nodes = self.nodes.lock().expect("a lock");
         nodes.values().all(|n| !n.registration.is_registered())
     }
 
     fn take(&self, instance: &str) -> Node {
-        self.nodes.lock().unwrap().remove(instance).unwrap()
+        self.nodes
+            .lock()
+            .expect("a lock")
+            .remove(instance)
+            .expect("it works")
     }
 }
 
@@ -109,7 +117,7 @@ impl Cluster for World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for (_, node) in self.nodes.lock().unwrap().drain() {
+        for (_, node) in self.nodes.lock().expect("a lock").drain() {
             node.kill();
         }
     }
@@ -132,7 +140,7 @@ impl Node {
             .worker_threads(1)
             .enable_all()
             .build()
-            .unwrap();
+            .expect("a runtime");
         let id = instance.to_owned();
         let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
         readiness.set(true);
@@ -144,15 +152,15 @@ impl Node {
             let (readiness, shutdown, registry) =
                 (readiness.clone(), shutdown.clone(), Arc::clone(&registry));
             async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = listener.local_addr().unwrap().to_string();
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let address = listener.local_addr().expect("an address").to_string();
                 let serving = tokio::spawn(run(id.clone(), routes, readiness, listener, shutdown));
-                let registration = registry.register(SERVICE, &id, &address).unwrap();
+                let registration = registry.register(SERVICE, &id, &address).expect("a name");
                 registration.registered().await;
                 (address, serving, registration)
             }
         });
-        let (address, serving, registration) = parts.await.unwrap();
+        let (address, serving, registration) = parts.await.expect("it starts");
         Self {
             runtime: Some(runtime),
             address,
@@ -169,12 +177,12 @@ impl Node {
         self.readiness.set(false);
         self.registration.deregister().await;
         self.shutdown.cancel();
-        self.serving.await.unwrap();
-        self.runtime.take().unwrap().shutdown_background();
+        self.serving.await.expect("it served");
+        self.runtime.take().expect("it runs").shutdown_background();
     }
 
     fn kill(mut self) {
-        self.runtime.take().unwrap().shutdown_background();
+        self.runtime.take().expect("it runs").shutdown_background();
     }
 }
 
@@ -194,5 +202,5 @@ pub(crate) async fn run(
     let config = serve::Config::default();
     serve::serve(member, &config, &internal(), &readiness, listener, shutdown)
         .await
-        .unwrap();
+        .expect("it is served");
 }
