@@ -21,6 +21,8 @@ use crate::{
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Who is called.
 pub(crate) enum Target {
     /// Any instance.
@@ -150,9 +152,10 @@ fn asked(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The same for the one who is called: at most eight digits, so milliseconds do for a day.
+/// What the one who is called is told: a little later, because tonic's server ends a call with "unavailable" and the caller's
+/// own "deadline exceeded", which cancels the call at the other end too, must come first. At most eight digits.
 fn told(timeout: Duration) -> HeaderValue {
-    let ms = timeout.as_millis().clamp(1, 99_999_999);
+    let ms = timeout.saturating_add(GRACE).as_millis().min(99_999_999);
     HeaderValue::try_from(format!("{ms}m")).unwrap_or(HeaderValue::from_static("30S"))
 }
 
@@ -176,8 +179,7 @@ mod tests {
         for bad in ["", "5", "m", "-1m", "123456789m", "1x"] {
             assert_eq!(read(bad), None, "{bad}");
         }
-        assert_eq!(told(Duration::from_secs(30)), "30000m");
-        assert_eq!(told(Duration::from_micros(10)), "1m");
+        assert_eq!(told(Duration::from_secs(30)), "31000m");
         assert_eq!(told(Duration::MAX), "99999999m");
     }
 }

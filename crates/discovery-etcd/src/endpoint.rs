@@ -184,12 +184,18 @@ impl Endpoint {
     }
 }
 
+/// What an answer, and all answers of a connection, may have on the way before they are read, bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// How instances are reached. The one place to add TLS between services.
 fn dial(address: &str, limits: &Calls) -> Option<Dial> {
     let dial = Dial::from_shared(format!("http://{address}")).ok()?;
     Some(
         dial.connect_timeout(limits.connect)
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(limits.keepalive)
             .keep_alive_timeout(limits.keepalive_timeout)
             .keep_alive_while_idle(true),

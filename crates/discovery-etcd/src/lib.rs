@@ -1,11 +1,11 @@
 //! The registry of a cluster: instances registered in etcd, and balanced HTTP/2 channels to them.
 //!
-//! An instance is one key under a lease ([`register`]). Every process follows all keys with one watch ([`watch`]) into one
-//! table ([`table`]), which decides who is still there: a registration that went missing is not death, so an instance that
+//! An instance is one key under a lease (`register.rs`). Every process follows all keys with one watch (`watch.rs`) into one
+//! table (`table.rs`), which decides who is still there: a registration that went missing is not death, so an instance that
 //! answers stays, and an etcd that came back empty removes nothing for one lease time. While etcd is away everybody goes on
 //! with the last known instances and registers again for ever.
 //!
-//! A call ([`call`]) picks an instance ([`balance`]), sends the request over that instance's connection ([`endpoint`]), and
+//! A call (`call.rs`) picks an instance (`balance.rs`), sends the request over that instance's connection (`endpoint.rs`), and
 //! sends it again elsewhere where that can do no harm. tower's budget of retries is used. Its balancer is not: it can't route
 //! by key, exclude what was tried or reach one instance directly, and needs a task with a queue per service.
 

@@ -96,8 +96,10 @@ struct Holder {
 impl Holder {
     async fn run(self, leave: CancellationToken) {
         let mut held = None;
-        let end = leave.run_until_cancelled(self.hold(&mut held)).await;
-        debug_assert!(end.is_none());
+        tokio::select! {
+            never = self.hold(&mut held) => match never {},
+            () = leave.cancelled() => {}
+        }
         if let Some((mut etcd, lease)) = held
             && let Err(e) = self.client.bounded(etcd.lease_revoke(lease)).await
         {
@@ -110,14 +112,14 @@ impl Holder {
     async fn hold(&self, held: &mut Option<(Client, i64)>) -> Infallible {
         let mut pauses = self.client.pauses();
         loop {
-            let why = match self.keep(held).await {
+            let why = match Box::pin(self.keep(held)).await {
                 Err(why) => why,
                 Ok(never) => match never {},
             };
             if self.registered.send_replace(false) {
                 pauses = self.client.pauses();
             }
-            let pause = pauses.next().unwrap_or(self.client.renewal());
+            let pause = pauses.next().unwrap_or_else(|| self.client.renewal());
             metrics::counter!("magpie_discovery_registration_failures_total").increment(1);
             tracing::warn!(key = self.key, error = %why, ?pause, "the registration failed; registering again");
             tokio::time::sleep(pause).await;

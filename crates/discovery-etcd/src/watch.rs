@@ -1,7 +1,7 @@
 //! The one watch of a process: a snapshot, then every change after its revision. Whatever ends it (etcd is away, a compaction
 //! passed it, its stream broke), it starts over with a new connection and a new snapshot, for ever.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use etcd_client::{EventType, GetOptions, KeyValue, WatchOptions};
 
@@ -16,14 +16,14 @@ pub(crate) async fn follow(client: Connector, table: Arc<Table>) {
     let mut pauses = client.pauses();
     loop {
         let mut reached = false;
-        let why = match watch(&client, &table, &mut reached).await {
+        let why = match Box::pin(watch(&client, &table, &mut reached)).await {
             Err(why) => why,
             Ok(never) => match never {},
         };
         if reached {
             pauses = client.pauses();
         }
-        let pause = pauses.next().unwrap_or(client.lease());
+        let pause = pauses.next().unwrap_or_else(|| client.lease());
         metrics::counter!("magpie_discovery_watch_restarts_total").increment(1);
         tracing::warn!(error = %why, ?pause, "the watch of etcd ended; the last known instances stay");
         tokio::time::sleep(pause).await;
@@ -34,7 +34,7 @@ async fn watch(
     client: &Connector,
     table: &Arc<Table>,
     reached: &mut bool,
-) -> Result<std::convert::Infallible, Away> {
+) -> Result<Infallible, Away> {
     let mut etcd = client.connect().await?;
     let folder = client.folder();
     let all = GetOptions::new()

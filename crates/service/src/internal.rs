@@ -196,16 +196,18 @@ fn encode(context: &Context) -> Result<HeaderValue, Status> {
 }
 
 fn decode(value: &HeaderValue) -> Result<Context, Status> {
-    let bad = || Status::invalid_argument("the context of the call can't be read");
-    let bytes = STANDARD_NO_PAD.decode(value).map_err(|_| bad())?;
-    let wire = Wire::decode(bytes.as_slice()).map_err(|_| bad())?;
-    let user = |id: String| UserId::new(id).map_err(|_| bad());
+    fn bad(why: impl std::fmt::Display) -> Status {
+        Status::invalid_argument(format!("the context of the call can't be read: {why}"))
+    }
+    let bytes = STANDARD_NO_PAD.decode(value).map_err(bad)?;
+    let wire = Wire::decode(bytes.as_slice()).map_err(bad)?;
+    let user = |id: String| UserId::new(id).map_err(bad);
     Ok(Context {
         caller: match wire.role() {
             Role::User => Caller::User(user(wire.user_id)?),
             Role::Admin => Caller::Admin(user(wire.user_id)?),
             Role::Internal => Caller::Internal,
-            Role::Unspecified => return Err(bad()),
+            Role::Unspecified => return Err(bad("it names no role")),
         },
         operation_id: wire.operation_id,
         connection_id: wire.connection_id,
@@ -272,8 +274,9 @@ impl Gate {
         if let Some(context) = context {
             request.extensions_mut().insert(context);
         }
-        Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.room).try_acquire_owned().map_err(|full| {
             metrics::counter!("magpie_rpc_refused_total").increment(1);
+            tracing::debug!(%full, "a call is refused");
             Status::resource_exhausted(format!(
                 "{} calls are under way here, which is the limit",
                 self.limits.calls

@@ -29,7 +29,7 @@ use crate::{
 pub struct Config {
     /// Calls under way; the next one is refused.
     pub max_concurrent_calls: u32,
-    /// Deadline of a call, ms.
+    /// Longest time of a call, ms: above the deadlines of callers, who cancel their calls themselves.
     pub call_timeout_ms: u64,
     /// Interval of keep-alive pings, ms.
     pub keepalive_ms: u64,
@@ -45,7 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_concurrent_calls: 10_000,
-            call_timeout_ms: 30_000,
+            call_timeout_ms: 60_000,
             keepalive_ms: 5_000,
             keepalive_timeout_ms: 5_000,
             max_message_bytes: 16 << 20,

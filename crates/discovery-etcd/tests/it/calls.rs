@@ -1,0 +1,283 @@
+//! Faults of instances, and the limits of calls.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use magpie_discovery::{
+    SharedRegistry,
+    conformance::{SERVICE, Who, ask, ids, question, repeatable, until},
+};
+use magpie_service::health::Readiness;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic::{Code, Status, body::Body, server::NamedService, service::Routes};
+use tower::Service;
+
+use crate::world::{ETCD, World, run};
+
+/// An instance that never answers, or is never ready.
+#[derive(Clone)]
+enum Bad {
+    Silent,
+    Unavailable(Arc<AtomicUsize>),
+}
+
+impl NamedService for Bad {
+    const NAME: &'static str = "test.Who";
+}
+
+impl Service<Request<Body>> for Bad {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        match self {
+            Self::Silent => Box::pin(std::future::pending()),
+            Self::Unavailable(count) => {
+                count.fetch_add(1, Relaxed);
+                Box::pin(async { Ok(Status::unavailable("not now").into_http()) })
+            }
+        }
+    }
+}
+
+/// Registers an instance at an address where something else may be.
+async fn pretend(world: &World, instance: &str, address: &str) -> impl Drop + use<> {
+    let registry = world.process();
+    let registration = registry
+        .register(SERVICE, instance, address)
+        .expect("it works");
+    registration.registered().await;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let _held = (registry, registration);
+        std::future::pending::<()>().await;
+    }))
+}
+
+async fn sees(registry: &SharedRegistry, count: usize) {
+    until("the instances are seen", async || {
+        ids(registry).len() == count
+    })
+    .await;
+}
+
+async fn local() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_breaks_its_connections_is_put_aside_and_comes_back() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    world.add("good", Who::routes("good")).await;
+    let (listener, address) = local().await;
+    let _bad = pretend(&world, "bad", &address).await;
+    sees(&caller, 2).await;
+
+    // It takes connections and ends them.
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let broken = CancellationToken::new();
+    let breaking = tokio::spawn({
+        let (accepted, broken) = (Arc::clone(&accepted), broken.clone());
+        async move {
+            while let Some(Ok(_dropped)) = broken.run_until_cancelled(listener.accept()).await {
+                accepted.fetch_add(1, Relaxed);
+            }
+            listener
+        }
+    });
+    let channel = caller.channel(SERVICE);
+    for _ in 0..1000 {
+        assert_eq!(
+            ask(&channel, repeatable()).await.expect("an answer"),
+            "good"
+        );
+    }
+    // Half of 1000 calls would have gone there.
+    let accepted = accepted.load(Relaxed);
+    assert!((1..100).contains(&accepted), "{accepted} connections");
+
+    // Now it serves, and is found again by the question whether it does.
+    broken.cancel();
+    let listener = breaking.await.unwrap();
+    let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
+    readiness.set(true);
+    let served = run(
+        "bad".into(),
+        Who::routes("bad"),
+        readiness,
+        listener,
+        shutdown,
+    );
+    let _served = AbortOnDropHandle::new(tokio::spawn(served));
+    until("it gets calls", async || {
+        ask(&channel, question()).await.expect("an answer") == "bad"
+    })
+    .await;
+}
+
+/// A stopped process: its kernel takes connections, and nobody answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_hangs_is_put_aside() {
+    let world = World::new(&ETCD);
+    let mut options = world.options.clone();
+    options.calls.keepalive = Duration::from_millis(200);
+    options.calls.keepalive_timeout = Duration::from_millis(200);
+    options.calls.eject_after = 1;
+    options.calls.eject_first = Duration::from_secs(600);
+    options.calls.eject_longest = Duration::from_secs(1200);
+    let caller: SharedRegistry = world.process_with(options);
+    world.add("good", Who::routes("good")).await;
+    let (_listener, address) = local().await;
+    let _hung = pretend(&world, "hung", &address).await;
+    sees(&caller, 2).await;
+    let channel = caller.channel(SERVICE);
+    for _ in 0..200 {
+        assert_eq!(
+            ask(&channel, repeatable()).await.expect("an answer"),
+            "good"
+        );
+    }
+    // Put aside for long: calls that must not be repeated don't go there either.
+    for _ in 0..200 {
+        assert_eq!(ask(&channel, question()).await.expect("an answer"), "good");
+    }
+}
+
+/// The address of a dead instance may be taken over by the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_takes_no_calls_that_are_meant_for_another() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    let address = world.add("new", Who::routes("new")).await;
+    let _old = pretend(&world, "old", &address).await;
+    sees(&caller, 2).await;
+    let instances = caller.instances(SERVICE);
+    let (_, old) = instances.iter().find(|(id, _)| id == "old").unwrap();
+    let refused = ask(old, question()).await.expect_err("it is not there");
+    assert_eq!(refused.code(), Code::Unavailable);
+    let channel = caller.channel(SERVICE);
+    for _ in 0..50 {
+        assert_eq!(ask(&channel, question()).await.expect("an answer"), "new");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_at_the_callers_deadline() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    world.add("silent", Routes::new(Bad::Silent)).await;
+    caller.wait_for(SERVICE).await;
+    let mut request = question();
+    request
+        .headers_mut()
+        .insert("grpc-timeout", "50m".parse().unwrap());
+    let late = ask(&caller.channel(SERVICE), request)
+        .await
+        .expect_err("no answer");
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_deadline_ends_at_the_configured_one() {
+    let world = World::new(&ETCD);
+    let mut options = world.options.clone();
+    options.calls.timeout = Duration::from_millis(50);
+    let caller: SharedRegistry = world.process_with(options);
+    world.add("silent", Routes::new(Bad::Silent)).await;
+    caller.wait_for(SERVICE).await;
+    let late = ask(&caller.channel(SERVICE), question())
+        .await
+        .expect_err("no answer");
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beyond_the_limit_are_refused_at_once() {
+    let world = World::new(&ETCD);
+    let mut options = world.options.clone();
+    options.calls.max_outstanding = 3;
+    let caller: SharedRegistry = world.process_with(options);
+    world.add("silent", Routes::new(Bad::Silent)).await;
+    caller.wait_for(SERVICE).await;
+    let channel = caller.channel(SERVICE);
+    let calls = (0..4).map(|_| Box::pin(ask(&channel, question())));
+    // Three stay under way, so the first one to end is the fourth.
+    let (first, _, waiting) = futures::future::select_all(calls).await;
+    assert_eq!(first.expect_err("no room").code(), Code::ResourceExhausted);
+    assert_eq!(waiting.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_may_be_repeated_is_sent_again_after_an_answer() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    let asked = Arc::new(AtomicUsize::new(0));
+    world
+        .add("bad", Routes::new(Bad::Unavailable(Arc::clone(&asked))))
+        .await;
+    caller.wait_for(SERVICE).await;
+    let channel = caller.channel(SERVICE);
+    let refused = ask(&channel, question()).await.expect_err("a refusal");
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::Unavailable, "not now")
+    );
+    // There is no other instance to repeat it at.
+    ask(&channel, repeatable()).await.expect_err("a refusal");
+    assert_eq!(asked.load(Relaxed), 2);
+
+    world.add("good", Who::routes("good")).await;
+    sees(&caller, 2).await;
+    for _ in 0..50 {
+        assert_eq!(
+            ask(&channel, repeatable()).await.expect("an answer"),
+            "good"
+        );
+    }
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += usize::from(ask(&channel, question()).await.is_err());
+    }
+    assert!(refused > 0, "calls were repeated that must not be");
+}
+
+/// When all fail, repeats add a bounded share to the load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_have_a_budget() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    let asked = Arc::new(AtomicUsize::new(0));
+    for instance in ["a", "b"] {
+        world
+            .add(instance, Routes::new(Bad::Unavailable(Arc::clone(&asked))))
+            .await;
+    }
+    sees(&caller, 2).await;
+    let channel = caller.channel(SERVICE);
+    for _ in 0..1000 {
+        ask(&channel, repeatable()).await.expect_err("a refusal");
+    }
+    // A fifth, and ten a second over ten seconds, of which a slow run has some more.
+    let asked = asked.load(Relaxed);
+    assert!(
+        (1010..1700).contains(&asked),
+        "1000 calls were sent {asked} times"
+    );
+}
