@@ -13,10 +13,15 @@ use mongodb::{
 };
 use secrecy::ExposeSecret as _;
 
-use crate::{Options, error::unavailable};
+use crate::{
+    Options,
+    error::{code, unavailable},
+};
 
-/// The oldest release that is tested; the first with which a cluster may be upgraded step by step from the oldest supported one.
+/// The oldest supported release.
 const OLDEST: i64 = 6;
+
+const COMMAND_NOT_FOUND: i32 = 59;
 
 /// Connects and asks the server what it is.
 pub(crate) async fn connect(options: &Options) -> Result<Database, StoreError> {
@@ -68,14 +73,8 @@ async fn client_options(options: &Options) -> Result<ClientOptions, StoreError> 
 }
 
 async fn check_server(database: &Database) -> Result<(), StoreError> {
-    let ask = |command: Document| async {
-        database
-            .run_command(command)
-            .await
-            .map_err(|e| unavailable(&e))
-    };
-    let hello = ask(doc! { "hello": 1 }).await?;
-    let build = ask(doc! { "buildInfo": 1 }).await?;
+    let hello = ask(database, doc! { "hello": 1 }).await?;
+    let build = ask(database, doc! { "buildInfo": 1 }).await?;
     let is_router = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
     if !is_router && !hello.contains_key("setName") {
         tracing::warn!(
@@ -93,4 +92,12 @@ async fn check_server(database: &Database) -> Result<(), StoreError> {
     }
     tracing::info!(version, "connected to MongoDB");
     Ok(())
+}
+
+/// Runs a command; a server that does not know it answers nothing.
+async fn ask(database: &Database, command: Document) -> Result<Document, StoreError> {
+    match database.run_command(command).await {
+        Err(e) if code(&e) == Some(COMMAND_NOT_FOUND) => Ok(Document::new()),
+        answer => answer.map_err(|e| unavailable(&e)),
+    }
 }

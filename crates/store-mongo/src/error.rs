@@ -88,6 +88,14 @@ pub(crate) fn is_passing(e: &Error) -> bool {
     }
 }
 
+/// The code with which a whole command was refused.
+pub(crate) fn code(e: &Error) -> Option<i32> {
+    match &*e.kind {
+        ErrorKind::Command(error) => Some(error.code),
+        _ => None,
+    }
+}
+
 /// True if a single write met values that a unique index holds already.
 pub(crate) fn is_duplicate(e: &Error) -> bool {
     matches!(&*e.kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE)

@@ -12,12 +12,12 @@ use magpie_store::{Index, Kind, Schema, StoreError, store::order_of};
 use mongodb::{
     Collection, Database, IndexModel,
     bson::{Bson, Document, doc},
-    error::{Error, ErrorKind},
+    error::Error,
     options::IndexOptions,
 };
 
 use crate::{
-    error::{is_duplicate, of_call},
+    error::{code, is_duplicate, of_call},
     table::{ID, Table, bson, has_key_index, is_key, refused, zero},
 };
 
@@ -281,11 +281,4 @@ fn changed(schema: &'static Schema, what: &str) -> StoreError {
         schema,
         format!("{what} differs from the stored collection; fields may only be added at the end"),
     )
-}
-
-fn code(e: &Error) -> Option<i32> {
-    match &*e.kind {
-        ErrorKind::Command(error) => Some(error.code),
-        _ => None,
-    }
 }
