@@ -4,8 +4,14 @@
 //! each promise that they break: an acknowledged message that is missing, a doubled, reordered or renumbered one, a gap, two
 //! views that differ, a frame sent twice on one connection, a push before the answer, a position that went back. It knows
 //! nothing of the server, so the unit tests show that it finds each of these.
+//!
+//! A long run is judged in pieces: [`Evidence::settled`] and [`Connection::had`] say what earlier pieces have shown. Between the
+//! marks [`Frame::Trouble`] a push may come again; what comes for the first time keeps its order there too.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+mod stream;
 
 /// A request to send a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,49 @@ pub enum Frame {
         /// The message.
         row: Row,
     },
+    /// A message in the answer to a pull of this device.
+    Pulled {
+        /// Of which conversation.
+        conversation: String,
+        /// The message.
+        row: Row,
+    },
+    /// From here on something in the cluster is broken, or nothing is.
+    Trouble(bool),
+}
+
+/// Which promise was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// An acknowledged message is not stored, or somebody does not have it.
+    Lost,
+    /// A message has two places, or came twice.
+    Doubled,
+    /// Two views of the order differ, or a place was left out or given twice.
+    Reordered,
+    /// A read position went back.
+    Back,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which.
+    pub kind: Kind,
+    /// In one line.
+    pub text: String,
+}
+
+impl Fault {
+    fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// A message at its place.
@@ -66,13 +115,18 @@ pub struct Connection {
     pub sends: Vec<Send>,
     /// What came, in order.
     pub frames: Vec<Frame>,
+    /// Up to this seq the device had everything when this began.
+    pub had: i64,
+    /// The newest seq that was pushed on the same connection before this began.
+    pub pushed: i64,
 }
 
 impl Connection {
     /// How many sends were not answered.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        let is_answer = |frame: &&Frame| !matches!(frame, Frame::Push { .. });
+        let is_answer =
+            |frame: &&Frame| matches!(frame, Frame::Acknowledged { .. } | Frame::Refused { .. });
         let answers = self.frames.iter().filter(is_answer).count();
         self.sends.len().saturating_sub(answers)
     }
@@ -108,6 +162,8 @@ pub struct Evidence {
     pub pulls: Vec<Pull>,
     /// Read positions in the order in which they were seen: user, conversation, seq.
     pub cursors: Vec<(String, String, i64)>,
+    /// By conversation: up to which seq earlier evidence has said who sent what.
+    pub settled: BTreeMap<String, i64>,
 }
 
 /// The stored conversation as all agree on it.
@@ -158,33 +214,35 @@ impl Evidence {
     /// Every broken promise, each in one line; empty when the run was right.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
+        self.judge().into_iter().map(|fault| fault.text).collect()
+    }
+
+    /// The same with the kind of each.
+    #[must_use]
+    pub fn judge(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let orders = self.conversations(&mut faults);
         self.check_answers(&orders, &mut faults);
-        let mut sent: BTreeSet<&str> = BTreeSet::new();
-        let all = self.connections.iter().flat_map(|c| &c.sends);
-        let resends: BTreeSet<&str> = all
-            .filter(|send| !sent.insert(&send.client_msg_id))
-            .map(|send| send.operation_id.as_str())
-            .collect();
+        let resends = stream::Resends::of(&self.connections);
         for connection in &self.connections {
-            check_connection(connection, &resends, &orders, &mut faults);
+            stream::check(connection, &resends, &orders, &mut faults);
         }
         let mut last: HashMap<(&str, &str), i64> = HashMap::new();
         for (user, conversation, seq) in &self.cursors {
             if let Some(before) = last.insert((user, conversation), *seq)
                 && before > *seq
             {
-                faults.push(format!(
+                let text = format!(
                     "{user} in {conversation}: the read position went from {before} back to {seq}"
-                ));
+                );
+                faults.push(Fault::new(Kind::Back, text));
             }
         }
         faults
     }
 
     /// Checks the pulls of each conversation and that they agree; answers its messages by client id.
-    fn conversations(&self, faults: &mut Vec<String>) -> BTreeMap<&str, Order<'_>> {
+    fn conversations(&self, faults: &mut Vec<Fault>) -> BTreeMap<&str, Order<'_>> {
         let mut first: BTreeMap<&str, &Pull> = BTreeMap::new();
         for pull in &self.pulls {
             let first = *first.entry(&pull.conversation).or_insert(pull);
@@ -197,14 +255,15 @@ impl Evidence {
                 .zip(&pull.rows)
                 .position(|(a, b)| a != b)
                 .unwrap_or_else(|| first.rows.len().min(pull.rows.len()));
-            faults.push(format!(
+            let text = format!(
                 "{}: {} and {} see different messages from place {at} on: {:?} and {:?}",
                 pull.conversation,
                 first.who,
                 pull.who,
                 first.rows.get(at),
                 pull.rows.get(at)
-            ));
+            );
+            faults.push(Fault::new(Kind::Reordered, text));
         }
         let mut orders = BTreeMap::new();
         for (conversation, pull) in first {
@@ -212,25 +271,22 @@ impl Evidence {
             let mut server_ids = BTreeSet::new();
             for (row, expected) in pull.rows.iter().zip(1..) {
                 if row.seq != expected {
-                    faults.push(format!(
-                        "{conversation}: seq {} where {expected} belongs",
-                        row.seq
-                    ));
+                    let text = format!("{conversation}: seq {} where {expected} belongs", row.seq);
+                    faults.push(Fault::new(Kind::Reordered, text));
                     break;
                 }
             }
             for row in &pull.rows {
                 if let Some(other) = order.insert(row.client_msg_id.as_str(), row) {
-                    faults.push(format!(
+                    let text = format!(
                         "{conversation}: {} is stored twice, as {} and {}",
                         row.client_msg_id, other.seq, row.seq
-                    ));
+                    );
+                    faults.push(Fault::new(Kind::Doubled, text));
                 }
                 if !server_ids.insert(&row.server_msg_id) {
-                    faults.push(format!(
-                        "{conversation}: two messages are {}",
-                        row.server_msg_id
-                    ));
+                    let text = format!("{conversation}: two messages are {}", row.server_msg_id);
+                    faults.push(Fault::new(Kind::Doubled, text));
                 }
             }
             orders.insert(conversation, order);
@@ -263,14 +319,15 @@ impl Evidence {
     }
 
     /// What was acknowledged is stored under the acknowledged id, and nothing is stored that nobody sent.
-    fn check_answers(&self, orders: &BTreeMap<&str, Order<'_>>, faults: &mut Vec<String>) {
+    fn check_answers(&self, orders: &BTreeMap<&str, Order<'_>>, faults: &mut Vec<Fault>) {
         let answers = self.answers();
         for (id, answer) in &answers {
             if answer.server_ids.len() > 1 {
-                faults.push(format!(
+                let text = format!(
                     "{id} was acknowledged as several messages: {:?}",
                     answer.server_ids
-                ));
+                );
+                faults.push(Fault::new(Kind::Doubled, text));
             }
             let Some(server_id) = answer.server_ids.first() else {
                 continue;
@@ -279,17 +336,28 @@ impl Evidence {
                 .get(answer.conversation)
                 .and_then(|order| order.get(id))
             {
-                None => faults.push(format!("{id} was acknowledged and is not stored")),
-                Some(row) if row.server_msg_id != **server_id => faults.push(format!(
-                    "{id} was acknowledged as {server_id} and is stored as {}",
-                    row.server_msg_id
-                )),
+                None => {
+                    let text = format!("{id} was acknowledged and is not stored");
+                    faults.push(Fault::new(Kind::Lost, text));
+                }
+                Some(row) if row.server_msg_id != **server_id => {
+                    let text = format!(
+                        "{id} was acknowledged as {server_id} and is stored as {}",
+                        row.server_msg_id
+                    );
+                    faults.push(Fault::new(Kind::Doubled, text));
+                }
                 Some(_) => {}
             }
         }
         for (conversation, order) in orders {
-            for id in order.keys().filter(|id| !answers.contains_key(**id)) {
-                faults.push(format!("{conversation}: {id} is stored and nobody sent it"));
+            let settled = self.settled.get(*conversation).copied().unwrap_or(0);
+            let new = order.iter().filter(|(_, row)| row.seq > settled);
+            for (id, _) in new {
+                if !answers.contains_key(*id) {
+                    let text = format!("{conversation}: {id} is stored and nobody sent it");
+                    faults.push(Fault::new(Kind::Doubled, text));
+                }
             }
         }
     }
@@ -299,99 +367,6 @@ impl Evidence {
 struct Answers<'a> {
     conversation: &'a str,
     server_ids: BTreeSet<&'a str>,
-}
-
-/// On one connection: answers before pushes, every seq once and in order, every push as stored, sends stored in their order.
-fn check_connection(
-    connection: &Connection,
-    resends: &BTreeSet<&str>,
-    orders: &BTreeMap<&str, Order<'_>>,
-    faults: &mut Vec<String>,
-) {
-    let who = &connection.who;
-    let sends: HashMap<&str, &Send> = connection
-        .sends
-        .iter()
-        .map(|send| (send.operation_id.as_str(), send))
-        .collect();
-    let mut answered: BTreeSet<&str> = BTreeSet::new();
-    let mut acknowledged: BTreeSet<&str> = BTreeSet::new();
-    let mut newest: HashMap<&str, i64> = HashMap::new();
-    let mut own: BTreeSet<(&str, i64)> = BTreeSet::new();
-    for frame in &connection.frames {
-        match frame {
-            Frame::Acknowledged { operation_id, .. } => {
-                acknowledged.insert(operation_id);
-                if !answered.insert(operation_id) {
-                    faults.push(format!("{who}: {operation_id} was answered twice"));
-                }
-            }
-            Frame::Refused { operation_id, .. } => {
-                if !answered.insert(operation_id) {
-                    faults.push(format!("{who}: {operation_id} was answered twice"));
-                }
-            }
-            Frame::Push {
-                operation_id,
-                conversation,
-                row,
-            } => {
-                let is_own = sends
-                    .get(operation_id.as_str())
-                    .is_some_and(|send| send.client_msg_id == row.client_msg_id);
-                if is_own && !answered.contains(operation_id.as_str()) {
-                    faults.push(format!(
-                        "{who}: {} was pushed before its send was answered",
-                        row.client_msg_id
-                    ));
-                }
-                if row.seq == 0 {
-                    continue;
-                }
-                if let Some(order) = orders.get(conversation.as_str())
-                    && order.get(row.client_msg_id.as_str()) != Some(&row)
-                {
-                    faults.push(format!(
-                        "{who}: pushed {row:?}, which is stored otherwise in {conversation}"
-                    ));
-                }
-                let last = newest.entry(conversation).or_default();
-                if row.seq > *last {
-                    *last = row.seq;
-                } else if !is_own
-                    || !resends.contains(operation_id.as_str())
-                    || !own.insert((operation_id, row.seq))
-                {
-                    // Only the answer to a resend may show its message once more, to the connection that asked.
-                    faults.push(format!(
-                        "{who}: seq {} of {conversation} was pushed after {last}",
-                        row.seq
-                    ));
-                }
-            }
-        }
-    }
-    let mut newest: HashMap<&str, i64> = HashMap::new();
-    for send in connection
-        .sends
-        .iter()
-        .filter(|send| acknowledged.contains(send.operation_id.as_str()))
-    {
-        let Some(row) = orders
-            .get(send.conversation.as_str())
-            .and_then(|order| order.get(send.client_msg_id.as_str()))
-        else {
-            continue;
-        };
-        let last = newest.entry(&send.conversation).or_default();
-        if row.seq < *last {
-            faults.push(format!(
-                "{who}: {} was sent after the message of seq {last} and is stored as {}",
-                send.client_msg_id, row.seq
-            ));
-        }
-        *last = row.seq.max(*last);
-    }
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl Device {
                         let of = open.iter().find(|(operation, _)| operation == operation_id);
                         of.map(|(_, message)| &message.client_msg_id)
                     }
-                    Frame::Acknowledged { .. } => None,
+                    Frame::Acknowledged { .. } | Frame::Pulled { .. } | Frame::Trouble(_) => None,
                 };
                 if let Some(id) = settled {
                     unpushed.remove(id);
@@ -303,6 +303,7 @@ impl Device {
                     gauge.live.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            Frame::Pulled { .. } | Frame::Trouble(_) => {}
         }
     }
 }

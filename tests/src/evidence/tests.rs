@@ -41,6 +41,7 @@ fn right() -> Evidence {
         who: "a 1".to_owned(),
         sends: vec![send("o1", "x"), send("o2", "y"), send("o3", "z")],
         frames: vec![ack("o1", "x"), push("o1", 1, "x")],
+        ..Connection::default()
     };
     let second = Connection {
         who: "a 2".to_owned(),
@@ -53,11 +54,13 @@ fn right() -> Evidence {
             ack("o5", "w"),
             push("o5", 4, "w"),
         ],
+        ..Connection::default()
     };
     let receiver = Connection {
         who: "b 1".to_owned(),
         sends: Vec::new(),
         frames: vec![push("o1", 1, "x"), push("o2", 2, "y")],
+        ..Connection::default()
     };
     let rows = vec![row(1, "x"), row(2, "y"), row(3, "z"), row(4, "w")];
     let pull = |who: &str| Pull {
@@ -69,6 +72,7 @@ fn right() -> Evidence {
         connections: vec![first, second, receiver],
         pulls: vec![pull("a"), pull("b")],
         cursors: vec![("a".to_owned(), CHAT.to_owned(), 2), cursor(4)],
+        ..Evidence::default()
     }
 }
 
@@ -254,4 +258,66 @@ fn a_read_position_that_goes_back_is_found() {
         found.contains("the read position went from 4 back to 3"),
         "{found}"
     );
+}
+
+/// What the receiver of [`right`] has, changed.
+fn received(change: impl FnOnce(&mut Connection)) -> Vec<Fault> {
+    let mut evidence = right();
+    change(&mut evidence.connections[2]);
+    evidence.judge()
+}
+
+fn pulled_frame(seq: i64, id: &str) -> Frame {
+    Frame::Pulled {
+        conversation: CHAT.to_owned(),
+        row: row(seq, id),
+    }
+}
+
+#[test]
+fn in_trouble_a_push_may_come_again_but_nothing_new_out_of_order() {
+    let again = |c: &mut Connection| {
+        c.frames.push(Frame::Trouble(true));
+        c.frames.push(push("o1", 1, "x"));
+        c.frames.push(push("o3", 3, "z"));
+    };
+    assert_eq!(received(again), []);
+    let over = received(|c| {
+        again(c);
+        c.frames.push(Frame::Trouble(false));
+        c.frames.push(push("o1", 1, "x"));
+    });
+    assert_eq!(over[0].kind, Kind::Doubled);
+    let late = received(|c| {
+        c.frames.remove(0);
+        c.frames.push(Frame::Trouble(true));
+        c.frames.push(push("o1", 1, "x"));
+    });
+    assert_eq!(late[0].kind, Kind::Reordered);
+}
+
+#[test]
+fn a_device_may_be_pushed_what_it_has_pulled() {
+    let both = received(|c| {
+        c.frames.insert(0, pulled_frame(2, "y"));
+        c.frames.swap(1, 2);
+        c.had = 1;
+    });
+    assert_eq!(both, []);
+    let other = received(|c| c.frames.push(pulled_frame(3, "x")));
+    assert_eq!(other[0].kind, Kind::Reordered);
+}
+
+#[test]
+fn what_a_piece_before_has_shown_is_known() {
+    let mut evidence = right();
+    evidence.connections.remove(0);
+    assert!(!evidence.judge().is_empty());
+    evidence.settled.insert(CHAT.to_owned(), 3);
+    evidence.connections[0]
+        .frames
+        .retain(|f| !matches!(f, Frame::Push { operation_id, .. } if operation_id == "o4"));
+    assert_eq!(evidence.judge(), []);
+    evidence.connections[1].pushed = 2;
+    assert_eq!(evidence.judge()[0].kind, Kind::Doubled);
 }

@@ -1,0 +1,474 @@
+//! A client as real ones are: it keeps what was not acknowledged and sends it again, and pulls what it has missed.
+//!
+//! A device sends at its rate to its peer, reconnects to any gateway when its connection ends or falls silent, asks for the
+//! newest seq after every connect and pulls what is missing, and pulls what a push leaves out. It never asks without such a reason:
+//! what push forgets stays missing, and is found. Everything that it does and sees is kept in [`Log`] as evidence.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use magpie_envelope::{Limits, Response};
+use magpie_proto::openim::msg::{
+    GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, SendMsgResp,
+};
+use magpie_proto::openim::sdkws::{
+    PullMessageBySeqsReq, PullMessageBySeqsResp, PushMessages, SeqRange,
+};
+use magpie_tests::evidence::{Connection, Frame, Send};
+use magpie_tests::load::row;
+use magpie_tests::{Client, Conn, Event, Handshake, Opcode, text_message};
+use magpie_types::ConversationId;
+use prost::Message as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::log::{Log, Unacknowledged, mark_of};
+
+/// Sends under way at once.
+const WINDOW: usize = 8;
+/// Messages that wait for an acknowledgement; then nothing more is written.
+const OUTBOX: usize = 64;
+/// Pause before a refused message is sent again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(300);
+/// Longest time for a connection.
+const CONNECT_BOUND: Duration = Duration::from_secs(15);
+/// Distance of the pings.
+const PING: Duration = Duration::from_secs(3);
+/// A connection on which nothing comes, not even an answer to a ping, is given up.
+const SILENCE: Duration = Duration::from_secs(10);
+/// So is one on which a request is not answered.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Messages of one pull.
+const PULL: i64 = 100;
+
+/// What all devices look at.
+#[derive(Default)]
+pub(crate) struct Stage {
+    /// Addresses of gateways.
+    pub(crate) gateways: Mutex<Vec<String>>,
+    /// Rises at every fault and every repair; part of the ids of messages.
+    pub(crate) mark: AtomicU64,
+    pub(crate) paused: AtomicBool,
+    pub(crate) trouble: AtomicBool,
+}
+
+/// Who a device is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) user: String,
+    pub(crate) peer: String,
+    pub(crate) platform: i32,
+    pub(crate) token: String,
+}
+
+impl Identity {
+    /// The conversation that it writes in.
+    pub(crate) fn conversation(&self) -> String {
+        ConversationId::single(&self.user, &self.peer).into()
+    }
+
+    /// Its name in reports.
+    pub(crate) fn who(&self) -> String {
+        format!("{}/{}", self.user, self.platform)
+    }
+
+    /// Connects to a gateway.
+    pub(crate) async fn connect(&self, url: &str) -> anyhow::Result<Client> {
+        let handshake = match self.platform {
+            5 => Handshake::js(&self.user, self.platform, &self.token),
+            _ => Handshake::go(&self.user, self.platform, &self.token),
+        };
+        let connecting = async {
+            match Conn::open(url, &handshake).await? {
+                Ok(conn) => Client::start(conn, &handshake).await,
+                Err(refused) => bail!("refused: {} {}", refused.status, refused.text()),
+            }
+        };
+        timeout(CONNECT_BOUND, connecting)
+            .await
+            .context("no answer to the handshake")?
+    }
+}
+
+/// See the module.
+pub(crate) struct Device {
+    pub(crate) identity: Identity,
+    conversation: String,
+    log: Mutex<Log>,
+    stage: Arc<Stage>,
+    pause: Duration,
+}
+
+impl Device {
+    /// A device that sends once in every `pause`.
+    pub(crate) fn new(identity: Identity, stage: &Arc<Stage>, pause: Duration) -> Self {
+        Self {
+            conversation: identity.conversation(),
+            identity,
+            log: Mutex::default(),
+            stage: Arc::clone(stage),
+            pause,
+        }
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends and receives until it is aborted.
+    pub(crate) async fn run(self: Arc<Self>) {
+        loop {
+            if let Some(url) = self.any_gateway()
+                && let Ok(client) = self.identity.connect(&url).await
+            {
+                // However it ended, the next connection goes on.
+                drop(self.live(client).await);
+            }
+            sleep(Duration::from_millis(rand::random_range(100..500))).await;
+        }
+    }
+
+    fn any_gateway(&self) -> Option<String> {
+        let gateways = self
+            .stage
+            .gateways
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let at = rand::random_range(0..gateways.len().max(1));
+        gateways.get(at).cloned()
+    }
+
+    async fn live(&self, mut client: Client) -> anyhow::Result<()> {
+        let mut line = Line {
+            trouble: false,
+            asked: None,
+            newest: 0,
+            last_arrival: Instant::now(),
+        };
+        {
+            let mut log = self.log();
+            log.connects += 1;
+            let piece = Connection {
+                who: format!("{} #{}", self.identity.who(), log.connects),
+                had: log.complete,
+                ..Connection::default()
+            };
+            log.pieces.push(piece);
+            for message in &mut log.outbox {
+                message.operation_id = None;
+                message.not_before = Instant::now();
+            }
+        }
+        self.ask(&mut client, &mut line).await?;
+        let mut writing = interval(self.pause.mul_f64(rand::random_range(0.9..1.1)));
+        writing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = interval(PING);
+        let mut resends = interval(Duration::from_millis(50));
+        resends.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = client.conn().next(SILENCE) => {
+                    let event = event.context("silence")?.event;
+                    line.last_arrival = Instant::now();
+                    self.take(&mut client, &mut line, event).await?;
+                }
+                _ = writing.tick() => self.compose(),
+                _ = resends.tick() => {}
+                _ = pings.tick() => {
+                    if line.last_arrival.elapsed() > SILENCE || self.waits_too_long(&line) {
+                        bail!("no answer");
+                    }
+                    timeout(PING, client.conn().send(Opcode::PING, b"")).await??;
+                }
+            }
+            self.pump(&mut client).await?;
+        }
+    }
+
+    fn compose(&self) {
+        let mut log = self.log();
+        if self.stage.paused.load(Ordering::Relaxed) || log.outbox.len() >= OUTBOX {
+            return;
+        }
+        log.counter += 1;
+        let Identity {
+            user,
+            peer,
+            platform,
+            ..
+        } = &self.identity;
+        let mark = self.stage.mark.load(Ordering::Relaxed);
+        let mut message = text_message(user, peer, &format!("message {}", log.counter));
+        message.client_msg_id = format!("{user}-{platform}-m{mark}-{}", log.counter);
+        message.sender_platform_id = *platform;
+        log.outbox.push_back(Unacknowledged {
+            message,
+            operation_id: None,
+            not_before: Instant::now(),
+            first_sent: None,
+        });
+    }
+
+    /// Sends what is next, in order, as far as the window allows.
+    async fn pump(&self, client: &mut Client) -> anyhow::Result<()> {
+        while let Some((operation_id, body)) = self.next_send() {
+            let sending = client.send_request_as(&operation_id, 1003, body);
+            timeout(SILENCE, sending)
+                .await
+                .context("nothing can be written")??;
+        }
+        Ok(())
+    }
+
+    fn next_send(&self) -> Option<(String, Bytes)> {
+        let mut guard = self.log();
+        let log = &mut *guard;
+        let under_way = log
+            .outbox
+            .iter()
+            .filter(|m| m.operation_id.is_some())
+            .count();
+        let next = log.outbox.iter_mut().find(|m| m.operation_id.is_none())?;
+        if under_way >= WINDOW || next.not_before > Instant::now() {
+            return None;
+        }
+        let operation_id = format!("faults-{:016x}", rand::random::<u64>());
+        next.operation_id = Some(operation_id.clone());
+        if next.first_sent.is_none() {
+            next.first_sent = Some(Instant::now());
+            log.sent += 1;
+        }
+        let (id, body) = (
+            next.message.client_msg_id.clone(),
+            next.message.encode_to_vec(),
+        );
+        if let Some(piece) = log.pieces.last_mut() {
+            piece.sends.push(Send {
+                operation_id: operation_id.clone(),
+                conversation: self.conversation.clone(),
+                client_msg_id: id,
+            });
+        }
+        Some((operation_id, body.into()))
+    }
+
+    fn waits_too_long(&self, line: &Line) -> bool {
+        line.asked
+            .as_ref()
+            .is_some_and(|(_, since)| since.elapsed() > ANSWER)
+    }
+
+    async fn take(&self, client: &mut Client, line: &mut Line, event: Event) -> anyhow::Result<()> {
+        let Event::Frame {
+            opcode, payload, ..
+        } = event
+        else {
+            bail!("closed");
+        };
+        if opcode != Opcode::BINARY {
+            return Ok(());
+        }
+        let response = client.codec().decode_response(&payload, &Limits::CLIENT)?;
+        let trouble = self.stage.trouble.load(Ordering::Relaxed);
+        if trouble != line.trouble {
+            line.trouble = trouble;
+            self.log().frame(Frame::Trouble(trouble));
+        }
+        match response.req_identifier {
+            1003 => self.answered(response)?,
+            2001 => self.pushed(response)?,
+            1006 | 1002 => {
+                let is_pull = response.req_identifier == 1002;
+                let is_asked = |(incr, _): &(String, Instant)| *incr == response.msg_incr;
+                if line.asked.as_ref().is_some_and(is_asked) {
+                    line.asked = None;
+                }
+                if response.err_code != 0 {
+                    sleep(REFUSED_PAUSE).await;
+                    return self.ask(client, line).await;
+                }
+                let before = self.log().complete;
+                self.learnt(line, response)?;
+                if is_pull && self.log().complete == before {
+                    sleep(REFUSED_PAUSE).await;
+                }
+            }
+            2002 => bail!("kicked"),
+            _ => {}
+        }
+        let missing = {
+            let log = self.log();
+            line.newest = line.newest.max(log.beyond.last().copied().unwrap_or(0));
+            line.newest > log.complete
+        };
+        if missing && line.asked.is_none() {
+            let to = line.newest;
+            self.pull(client, line, to).await?;
+        }
+        Ok(())
+    }
+
+    fn answered(&self, response: Response) -> anyhow::Result<()> {
+        let mut guard = self.log();
+        let log = &mut *guard;
+        let Response {
+            operation_id,
+            err_code,
+            data,
+            ..
+        } = response;
+        let at = log
+            .outbox
+            .iter()
+            .position(|m| m.operation_id.as_deref() == Some(&*operation_id));
+        if err_code != 0 {
+            log.refused += 1;
+            if let Some(message) = at.and_then(|at| log.outbox.get_mut(at)) {
+                message.operation_id = None;
+                message.not_before = Instant::now() + REFUSED_PAUSE;
+            }
+            log.frame(Frame::Refused {
+                operation_id,
+                code: err_code,
+            });
+            return Ok(());
+        }
+        let server_msg_id = SendMsgResp::decode(data.unwrap_or_default())?.server_msg_id;
+        log.frame(Frame::Acknowledged {
+            operation_id,
+            server_msg_id,
+        });
+        if let Some(message) = at.and_then(|at| log.outbox.remove(at)) {
+            log.acknowledged += 1;
+            let mark = mark_of(&message.message.client_msg_id);
+            log.acknowledged_mark = log.acknowledged_mark.max(mark);
+            let waited = message.first_sent.map_or(Duration::ZERO, |at| at.elapsed());
+            log.slowest = log.slowest.max(waited);
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, response: Response) -> anyhow::Result<()> {
+        let pushed = PushMessages::decode(response.data.unwrap_or_default())?;
+        let mut log = self.log();
+        for (conversation, messages) in pushed.msgs {
+            for message in &messages.msgs {
+                let row = row(message);
+                if conversation == self.conversation && row.seq > 0 {
+                    if !log.have(row.seq) {
+                        log.repeats += 1;
+                    }
+                    if message.send_id != self.identity.user {
+                        log.pushed_mark = log.pushed_mark.max(mark_of(&row.client_msg_id));
+                    }
+                }
+                log.frame(Frame::Push {
+                    operation_id: response.operation_id.clone(),
+                    conversation: conversation.clone(),
+                    row,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an answer about what there is, or a pull's.
+    fn learnt(&self, line: &mut Line, response: Response) -> anyhow::Result<()> {
+        let data = response.data.unwrap_or_default();
+        let mut log = self.log();
+        if response.req_identifier == 1006 {
+            let seqs = GetConversationsHasReadAndMaxSeqResp::decode(data)?.seqs;
+            if let Some(seqs) = seqs.get(&self.conversation) {
+                let seen = (
+                    self.identity.who(),
+                    self.conversation.clone(),
+                    seqs.has_read_seq,
+                );
+                log.cursors.push(seen);
+                line.newest = line.newest.max(seqs.max_seq);
+            }
+            return Ok(());
+        }
+        let pulled = PullMessageBySeqsResp::decode(data)?.msgs;
+        let own = pulled
+            .into_iter()
+            .filter(|(conversation, _)| *conversation == self.conversation);
+        for message in own.flat_map(|(_, pulled)| pulled.msgs) {
+            let row = row(&message);
+            // A place without its message: whoever asks again gets it.
+            if row.client_msg_id.is_empty() {
+                continue;
+            }
+            log.have(row.seq);
+            log.frame(Frame::Pulled {
+                conversation: self.conversation.clone(),
+                row,
+            });
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, client: &mut Client, line: &mut Line) -> anyhow::Result<()> {
+        let body = GetConversationsHasReadAndMaxSeqReq {
+            user_id: self.identity.user.clone(),
+            conversation_i_ds: vec![self.conversation.clone()],
+            return_pinned: false,
+        };
+        line.request(client, 1006, body.encode_to_vec().into())
+            .await
+    }
+
+    async fn pull(&self, client: &mut Client, line: &mut Line, to: i64) -> anyhow::Result<()> {
+        let begin = self.log().complete + 1;
+        let body = pull_request(
+            &self.identity.user,
+            &self.conversation,
+            begin,
+            to.min(begin + PULL - 1),
+        );
+        line.request(client, 1002, body.encode_to_vec().into())
+            .await
+    }
+}
+
+/// What a connection is about to.
+struct Line {
+    trouble: bool,
+    /// The request under way about what there is, and since when.
+    asked: Option<(String, Instant)>,
+    /// The newest seq that is known to be there.
+    newest: i64,
+    last_arrival: Instant,
+}
+
+impl Line {
+    async fn request(&mut self, client: &mut Client, what: i32, body: Bytes) -> anyhow::Result<()> {
+        let sending = client.send_request(what, body);
+        let incr = timeout(SILENCE, sending)
+            .await
+            .context("nothing can be written")??;
+        self.asked = Some((incr, Instant::now()));
+        Ok(())
+    }
+}
+
+/// A pull of a range.
+pub(crate) fn pull_request(
+    user: &str,
+    conversation: &str,
+    begin: i64,
+    end: i64,
+) -> PullMessageBySeqsReq {
+    PullMessageBySeqsReq {
+        user_id: user.to_owned(),
+        seq_ranges: vec![SeqRange {
+            conversation_id: conversation.to_owned(),
+            begin,
+            end,
+            num: end - begin + 1,
+        }],
+        order: 0,
+    }
+}

@@ -1,0 +1,101 @@
+//! What a device has done and seen.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use magpie_proto::openim::sdkws::MsgData;
+use magpie_tests::evidence::{Connection, Frame};
+use tokio::time::Instant;
+
+/// A message that is not acknowledged.
+pub(crate) struct Unacknowledged {
+    pub(crate) message: MsgData,
+    /// The trace id under which it is under way.
+    pub(crate) operation_id: Option<String>,
+    pub(crate) not_before: Instant,
+    pub(crate) first_sent: Option<Instant>,
+}
+
+/// What a device has done and seen, for others to look at.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// The pieces since they were last taken; the last one goes on.
+    pub(crate) pieces: Vec<Connection>,
+    pub(crate) cursors: Vec<(String, String, i64)>,
+    pub(crate) outbox: VecDeque<Unacknowledged>,
+    /// Everything up to this seq has come.
+    pub(crate) complete: i64,
+    /// What has come beyond it.
+    pub(crate) beyond: BTreeSet<i64>,
+    /// The newest mark of an own message that was acknowledged, and of one of the peer that was pushed.
+    pub(crate) acknowledged_mark: u64,
+    pub(crate) pushed_mark: u64,
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) refused: u64,
+    pub(crate) connects: u64,
+    pub(crate) repeats: u64,
+    pub(crate) slowest: Duration,
+    pub(crate) counter: u64,
+}
+
+impl Log {
+    /// Messages that are not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Takes the evidence so far; the connection goes on in a new piece.
+    pub(crate) fn take(&mut self) -> (Vec<Connection>, Vec<(String, String, i64)>) {
+        let pieces = std::mem::take(&mut self.pieces);
+        if let Some(last) = pieces.last() {
+            let pushed = last.frames.iter().filter_map(|frame| match frame {
+                Frame::Push { row, .. } => Some(row.seq),
+                _ => None,
+            });
+            self.pieces.push(Connection {
+                who: last.who.clone(),
+                had: self.complete,
+                pushed: pushed.max().unwrap_or(0).max(last.pushed),
+                ..Connection::default()
+            });
+        }
+        (pieces, std::mem::take(&mut self.cursors))
+    }
+
+    /// Longest time that a message has waited for its acknowledgement, those that still wait included.
+    pub(crate) fn take_slowest(&mut self) -> Duration {
+        let waiting = self
+            .outbox
+            .iter()
+            .filter_map(|m| Some(m.first_sent?.elapsed()));
+        let slowest = waiting.max().unwrap_or_default().max(self.slowest);
+        self.slowest = Duration::ZERO;
+        slowest
+    }
+
+    pub(crate) fn frame(&mut self, frame: Frame) {
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.frames.push(frame);
+        }
+    }
+
+    /// Notes that a message is here. False: it was here before.
+    pub(crate) fn have(&mut self, seq: i64) -> bool {
+        if seq <= self.complete || !self.beyond.insert(seq) {
+            return false;
+        }
+        while self.beyond.remove(&(self.complete + 1)) {
+            self.complete += 1;
+        }
+        true
+    }
+}
+
+/// The mark in a message's id.
+pub(crate) fn mark_of(id: &str) -> u64 {
+    let mark = id
+        .split('-')
+        .find_map(|part| part.strip_prefix('m')?.parse().ok());
+    mark.unwrap_or(0)
+}
