@@ -34,6 +34,19 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         runtime.block_on(stats(&ops))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if matches!(args.command, AdminCommand::Status) {
+        #[cfg(feature = "cluster")]
+        return Ok(
+            match runtime.block_on(crate::process::cluster::status::show(&config))? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            },
+        );
+        #[cfg(not(feature = "cluster"))]
+        return Err(Failure::Usage(
+            "this build has no cluster engines (cargo feature `cluster`)".to_owned(),
+        ));
+    }
     let access = Access::of(&args.server)?;
     runtime.block_on(async {
         let api = access.log_in().await?;
@@ -160,7 +173,7 @@ async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Resu
                 to.as_deref().or(group.as_deref()).unwrap_or_default()
             ));
         }
-        AdminCommand::Stats { .. } => {}
+        AdminCommand::Stats { .. } | AdminCommand::Status => {}
     }
     Ok(())
 }

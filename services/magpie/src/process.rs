@@ -8,7 +8,7 @@
 
 mod announce;
 #[cfg(feature = "cluster")]
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod data;
 #[cfg(feature = "embedded")]
 mod embedded;

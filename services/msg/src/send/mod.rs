@@ -167,6 +167,7 @@ impl Service {
             offline_push: !is_off(&msg, option::OFFLINE_PUSH),
             traceparent: trace::traceparent(&span),
             session_type: msg.session_type,
+            version: magpie_proto::RECORD_VERSION,
             msg: msg.encode_to_vec().into(),
         };
         let appended = self.deps.log.append(
