@@ -10,6 +10,8 @@ pub struct Config {
     pub friend_verify: bool,
     /// Largest content of one message, bytes.
     pub max_content_bytes: usize,
+    /// Largest rest of one message: names, options, attached info, the application's own field, bytes.
+    pub max_fields_bytes: usize,
     /// Largest request, bytes.
     pub max_request_bytes: usize,
     /// Most seqs one pull answers per conversation.
@@ -29,6 +31,7 @@ impl Default for Config {
         Self {
             friend_verify: false,
             max_content_bytes: 40 << 10,
+            max_fields_bytes: 64 << 10,
             max_request_bytes: 8 << 20,
             max_pull: 1000,
             max_conversations: 5000,
