@@ -35,6 +35,8 @@ impl Default for Config {
             max_requests: 1_000,
             request_timeout_ms: 30_000,
             header_timeout_ms: 10_000,
+            max_pulls: 32,
+            max_batch: 1_000,
             batch_parallel: 16,
         }
     }
