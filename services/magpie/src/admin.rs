@@ -30,6 +30,12 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         .context("no runtime")?;
     let config = config(&args.server)?;
     if let AdminCommand::Stats { ops } = &args.command {
+        if ops.is_none() && args.server.api.is_some() {
+            return Err(Failure::Usage(
+                "stats come from the operators' port, not from the REST API; name it with --ops"
+                    .to_owned(),
+            ));
+        }
         let ops = address("--ops", ops.as_deref(), config.listen.ops)?;
         runtime.block_on(stats(&ops))?;
         return Ok(ExitCode::SUCCESS);
