@@ -65,7 +65,9 @@ fn certificates(dir: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     // One that had the name of its issuer would count as self-signed.
-    params.distinguished_name.push(DnType::CommonName, "authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let authority = params.self_signed(&authority_key).unwrap();
     let issuer = Issuer::from_params(&params, &authority_key);
     let key = KeyPair::generate().unwrap();
@@ -295,7 +297,8 @@ async fn a_cluster_heals_after_one_and_after_all_nodes_were_killed() {
                 .unwrap()
                 .is_err()
         );
-        for server in cluster.0[..count].iter().cloned() {
+        for server in &cluster.0[..count] {
+            let server = server.clone();
             let restart = tokio::task::spawn_blocking(move || server.restart());
             restart.await.unwrap();
         }

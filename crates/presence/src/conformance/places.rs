@@ -149,7 +149,11 @@ pub async fn the_last_of_many_reports_counts(factory: &dyn Factory) {
                 report(presence, g1, &user, &[Platform::Web]).await;
                 report(presence, g1, &user, &[]).await;
             }
-            let last: &[Platform] = if n.is_multiple_of(2) { &[Platform::Ios] } else { &[] };
+            let last: &[Platform] = if n.is_multiple_of(2) {
+                &[Platform::Ios]
+            } else {
+                &[]
+            };
             report(presence, g1, &user, last).await;
         }
     };
