@@ -242,6 +242,23 @@ async fn a_stopped_server_ends_trust_before_a_report_fails() {
     assert_eq!(online(&world.presence, &late).await, Some(vec![true]));
 }
 
+/// One that lay in the queue of a stopped server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_comes_too_late_changes_nothing() {
+    let world = World::new().await;
+    let key = format!("{}:{{p0}}", world.options.prefix);
+    let before = world.raw(&["HGET", &key, "g1"]).await;
+    let mark: String = redis::from_redis_value(before.clone()).unwrap();
+    let parts: Vec<&str> = mark.split(':').collect();
+    let script = include_str!("../../src/lua/renew.lua");
+    let renew = [
+        "EVAL", script, "1", &key, "g1", parts[2], parts[3], "1", "1000",
+    ];
+    let answer: Vec<u64> = redis::from_redis_value(world.raw(&renew).await).unwrap();
+    assert_eq!(answer[0], 3);
+    assert_eq!(world.raw(&["HGET", &key, "g1"]).await, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_died_is_unknown_while_registered_and_offline_afterwards() {
     let world = World::new().await;
