@@ -8,7 +8,7 @@
 
 mod announce;
 #[cfg(feature = "cluster")]
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod data;
 #[cfg(feature = "embedded")]
 mod embedded;
@@ -172,7 +172,7 @@ enum Place {
     #[cfg(feature = "embedded")]
     Embedded(embedded::Place),
     #[cfg(feature = "cluster")]
-    Cluster(cluster::Place),
+    Cluster(Box<cluster::Place>),
 }
 
 /// What services are given, and the way to be found.
@@ -188,7 +188,9 @@ impl Place {
             #[cfg(feature = "embedded")]
             EngineSet::Embedded => embedded::Place::take(config).map(Self::Embedded),
             #[cfg(feature = "cluster")]
-            EngineSet::Cluster => cluster::Place::take(config).map(Self::Cluster),
+            EngineSet::Cluster => {
+                cluster::Place::take(config).map(|place| Self::Cluster(Box::new(place)))
+            }
             #[cfg(not(all(feature = "embedded", feature = "cluster")))]
             missing => Err(Failure::Usage(format!(
                 "this build has no {missing:?} engines; build it with that cargo feature"
@@ -206,7 +208,7 @@ impl Place {
             #[cfg(feature = "embedded")]
             Self::Embedded(place) => {
                 drop(internal);
-                Ok(place.open(config).await?)
+                place.open(config).await
             }
             #[cfg(feature = "cluster")]
             Self::Cluster(place) => Ok(place.open(config, plan, internal).await?),
