@@ -4,7 +4,7 @@
 //! newest seq after every connect and pulls what is missing, and pulls what a push leaves out. It never asks without such a reason:
 //! what push forgets stays missing, and is found. Everything that it does and sees is kept in [`Log`] as evidence.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,16 +14,14 @@ use magpie_envelope::{Limits, Response};
 use magpie_proto::openim::msg::{
     GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, SendMsgResp,
 };
-use magpie_proto::openim::sdkws::{
-    PullMessageBySeqsReq, PullMessageBySeqsResp, PushMessages, SeqRange,
-};
+use magpie_proto::openim::sdkws::{PullMessageBySeqsResp, PushMessages};
 use magpie_tests::evidence::{Connection, Frame, Send};
 use magpie_tests::load::row;
-use magpie_tests::{Client, Conn, Event, Handshake, Opcode, text_message};
-use magpie_types::ConversationId;
+use magpie_tests::{Client, Event, Opcode, text_message};
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::identity::{Identity, Stage, pull_request};
 use crate::log::{Log, Unacknowledged, mark_of};
 
 /// Sends under way at once.
@@ -32,8 +30,6 @@ const WINDOW: usize = 8;
 const OUTBOX: usize = 64;
 /// Pause before a refused message is sent again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(300);
-/// Longest time for a connection.
-const CONNECT_BOUND: Duration = Duration::from_secs(15);
 /// Distance of the pings.
 const PING: Duration = Duration::from_secs(3);
 /// A connection on which nothing comes, not even an answer to a ping, is given up.
@@ -42,55 +38,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(15);
 /// Messages of one pull.
 const PULL: i64 = 100;
-
-/// What all devices look at.
-#[derive(Default)]
-pub(crate) struct Stage {
-    /// Addresses of gateways.
-    pub(crate) gateways: Mutex<Vec<String>>,
-    /// Rises at every fault and every repair; part of the ids of messages.
-    pub(crate) mark: AtomicU64,
-    pub(crate) paused: AtomicBool,
-    pub(crate) trouble: AtomicBool,
-}
-
-/// Who a device is.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) user: String,
-    pub(crate) peer: String,
-    pub(crate) platform: i32,
-    pub(crate) token: String,
-}
-
-impl Identity {
-    /// The conversation that it writes in.
-    pub(crate) fn conversation(&self) -> String {
-        ConversationId::single(&self.user, &self.peer).into()
-    }
-
-    /// Its name in reports.
-    pub(crate) fn who(&self) -> String {
-        format!("{}/{}", self.user, self.platform)
-    }
-
-    /// Connects to a gateway.
-    pub(crate) async fn connect(&self, url: &str) -> anyhow::Result<Client> {
-        let handshake = match self.platform {
-            5 => Handshake::js(&self.user, self.platform, &self.token),
-            _ => Handshake::go(&self.user, self.platform, &self.token),
-        };
-        let connecting = async {
-            match Conn::open(url, &handshake).await? {
-                Ok(conn) => Client::start(conn, &handshake).await,
-                Err(refused) => bail!("refused: {} {}", refused.status, refused.text()),
-            }
-        };
-        timeout(CONNECT_BOUND, connecting)
-            .await
-            .context("no answer to the handshake")?
-    }
-}
 
 /// See the module.
 pub(crate) struct Device {
@@ -451,24 +398,5 @@ impl Line {
             .context("nothing can be written")??;
         self.asked = Some((incr, Instant::now()));
         Ok(())
-    }
-}
-
-/// A pull of a range.
-pub(crate) fn pull_request(
-    user: &str,
-    conversation: &str,
-    begin: i64,
-    end: i64,
-) -> PullMessageBySeqsReq {
-    PullMessageBySeqsReq {
-        user_id: user.to_owned(),
-        seq_ranges: vec![SeqRange {
-            conversation_id: conversation.to_owned(),
-            begin,
-            end,
-            num: end - begin + 1,
-        }],
-        order: 0,
     }
 }

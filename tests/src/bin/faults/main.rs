@@ -2,13 +2,22 @@
 //! the wire protocol, one nemesis after the other, and a checker. `scripts/faults --help`.
 //!
 //! - `world`: the cluster; `member`: one process of it; `proxy`: in front of a dependency.
-//! - `nemesis`: what is done to it. `device`, `log`: clients and what they saw. `run`: a nemesis and the judgement. `table`: the sum.
+//! - `nemesis`: what is done to it. `device`, `identity`, `log`: clients and what they saw;
+//!   `reader`: read positions. `run`: a nemesis and the judgement. `table`: the sum.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people"
+)]
 
 mod device;
+mod identity;
 mod log;
 mod member;
 mod nemesis;
 mod proxy;
+mod reader;
 mod run;
 mod table;
 mod world;
@@ -66,11 +75,6 @@ struct Arguments {
     binary: Option<PathBuf>,
 }
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for people"
-)]
 #[tokio::main]
 async fn main() -> ExitCode {
     match go(Arguments::parse()).await {

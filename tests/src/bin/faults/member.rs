@@ -164,7 +164,7 @@ async fn ended(child: &mut Child) -> std::io::Result<ExitStatus> {
     child.wait().await
 }
 
-/// The kernel kills the process with this one (PR_SET_PDEATHSIG), however that ends.
+/// The kernel kills the process with this one (`PR_SET_PDEATHSIG`), however that ends.
 fn command(
     plan: &Plan,
     service: &str,

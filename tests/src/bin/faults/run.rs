@@ -6,17 +6,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use magpie_proto::openim::sdkws::PullMessageBySeqsResp;
 use magpie_tests::Rest;
 use magpie_tests::evidence::{Evidence, Fault, Kind, Pull, Row};
 use magpie_tests::load::row;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::device::{Device, Identity, Stage, pull_request};
+use crate::device::Device;
+use crate::identity::{Identity, Stage, pull_request};
 use crate::nemesis::Nemesis;
+use crate::reader::read;
 use crate::table::Round;
 use crate::world::{World, text};
 
@@ -363,45 +364,5 @@ async fn show_gateways(world: Arc<World>, stage: Arc<Stage>) {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = gateways;
         sleep(LOOK * 10).await;
-    }
-}
-
-/// One user reads everything, now and then, over REST; what does not work now is tried again later.
-async fn read(world: Arc<World>, device: Arc<Device>) {
-    let who = format!("{} by REST", device.identity.user);
-    let (user, conversation) = (&device.identity.user, device.identity.conversation());
-    loop {
-        sleep(Duration::from_millis(rand::random_range(500..1500))).await;
-        let apis = world.apis();
-        let at = rand::random_range(0..apis.len().max(1));
-        let Some(api) = apis.get(at) else { continue };
-        let post = async |path: &str, body: Value| -> anyhow::Result<Value> {
-            let operation_id = format!("faults-{:016x}", rand::random::<u64>());
-            let headers = [
-                ("operationID", operation_id.as_str()),
-                ("Content-Type", "application/json"),
-                ("token", &device.identity.token),
-            ];
-            let body = Bytes::from(body.to_string());
-            let answer = Rest::new(api).call("POST", path, &headers, body).await?;
-            anyhow::ensure!(answer.code() == 0, "refused");
-            Ok(answer.json()["data"].take())
-        };
-        let note = |seq: i64| {
-            let seen = (who.clone(), conversation.clone(), seq);
-            device.log().cursors.push(seen);
-        };
-        let asked = json!({"userID": user, "conversationIDs": [conversation]});
-        let Ok(data) = post("/msg/get_conversations_has_read_and_max_seq", asked).await else {
-            continue;
-        };
-        let seqs = &data["seqs"][&conversation];
-        let number = |name: &str| seqs[name].as_i64().unwrap_or(0);
-        note(number("hasReadSeq"));
-        let newest = number("maxSeq");
-        let marked = json!({"userID": user, "conversationID": conversation, "hasReadSeq": newest, "seqs": []});
-        if newest > 0 && post("/msg/mark_conversation_as_read", marked).await.is_ok() {
-            note(newest);
-        }
     }
 }

@@ -1,0 +1,82 @@
+//! Who a device is, and what all devices look at.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use magpie_proto::openim::sdkws::{PullMessageBySeqsReq, SeqRange};
+use magpie_tests::{Client, Conn, Handshake};
+use magpie_types::ConversationId;
+use tokio::time::timeout;
+
+/// Longest time for a connection.
+const CONNECT_BOUND: Duration = Duration::from_secs(15);
+
+/// What all devices look at.
+#[derive(Default)]
+pub(crate) struct Stage {
+    /// Addresses of gateways.
+    pub(crate) gateways: Mutex<Vec<String>>,
+    /// Rises at every fault and every repair; part of the ids of messages.
+    pub(crate) mark: AtomicU64,
+    pub(crate) paused: AtomicBool,
+    pub(crate) trouble: AtomicBool,
+}
+
+/// Who a device is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) user: String,
+    pub(crate) peer: String,
+    pub(crate) platform: i32,
+    pub(crate) token: String,
+}
+
+impl Identity {
+    /// The conversation that it writes in.
+    pub(crate) fn conversation(&self) -> String {
+        ConversationId::single(&self.user, &self.peer).into()
+    }
+
+    /// Its name in reports.
+    pub(crate) fn who(&self) -> String {
+        format!("{}/{}", self.user, self.platform)
+    }
+
+    /// Connects to a gateway.
+    pub(crate) async fn connect(&self, url: &str) -> anyhow::Result<Client> {
+        let handshake = match self.platform {
+            5 => Handshake::js(&self.user, self.platform, &self.token),
+            _ => Handshake::go(&self.user, self.platform, &self.token),
+        };
+        let connecting = async {
+            match Conn::open(url, &handshake).await? {
+                Ok(conn) => Client::start(conn, &handshake).await,
+                Err(refused) => bail!("refused: {} {}", refused.status, refused.text()),
+            }
+        };
+        timeout(CONNECT_BOUND, connecting)
+            .await
+            .context("no answer to the handshake")?
+    }
+}
+
+/// A pull of a range.
+pub(crate) fn pull_request(
+    user: &str,
+    conversation: &str,
+    begin: i64,
+    end: i64,
+) -> PullMessageBySeqsReq {
+    PullMessageBySeqsReq {
+        user_id: user.to_owned(),
+        seq_ranges: vec![SeqRange {
+            conversation_id: conversation.to_owned(),
+            begin,
+            end,
+            num: end - begin + 1,
+        }],
+        order: 0,
+    }
+}
