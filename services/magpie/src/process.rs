@@ -5,6 +5,14 @@
 //!
 //! - `services`: which services there are and what each is given. `embedded` and `cluster`: the engines, and how services of this
 //!   process are found. `ports`, `announce`, `data`: listeners, the line that says "ready", the data directory.
+#![cfg_attr(
+    not(all(feature = "embedded", feature = "cluster")),
+    allow(
+        unused_variables,
+        dead_code,
+        reason = "each set of engines uses what the other does not"
+    )
+)]
 
 mod announce;
 #[cfg(feature = "cluster")]
