@@ -35,6 +35,9 @@ use crate::subscriptions::Subscriptions;
 const USER_LOCKS: usize = 1024;
 /// Largest answer of another service, in bytes.
 const MAX_ANSWER: usize = 32 << 20;
+/// Longest wait for another gateway that is told of a login. One that stands still for longer has its connections closed when it
+/// goes on, because it missed deliveries.
+const MAX_TELL: Duration = Duration::from_secs(2);
 /// Longest wait for a report: presence that can't be written says so after [`TRUST`].
 const MAX_REPORT: Duration = TRUST.saturating_add(Duration::from_secs(3));
 
@@ -180,20 +183,24 @@ impl Hub {
 
     /// Makes a connection known: from now on it gets every push, its user is online on its platform, and the connections that
     /// it replaces are ended.
+    ///
+    /// Other gateways are told without the user's turn: two devices that log in at once on two gateways would wait for each
+    /// other.
     pub(crate) async fn join(&self, conn: &Arc<Conn>, operation_id: &str) {
+        let login = Login {
+            platform: conn.platform,
+            token: &conn.token,
+        };
+        {
+            let _turn = self.turn(&conn.user).await;
+            self.registry.insert(conn);
+            self.enforce_here(&conn.user, login, conn.number, operation_id)
+                .await;
+            self.end_surplus(conn);
+        }
+        self.enforce_elsewhere(&conn.user, login, operation_id)
+            .await;
         let _turn = self.turn(&conn.user).await;
-        self.registry.insert(conn);
-        self.enforce(
-            &conn.user,
-            Login {
-                platform: conn.platform,
-                token: &conn.token,
-            },
-            conn.number,
-            operation_id,
-        )
-        .await;
-        self.end_surplus(conn);
         self.report(&conn.user).await;
         if self.deps.shutdown.is_cancelled() {
             conn.drain();
@@ -246,12 +253,11 @@ impl Hub {
         self.report(user).await;
     }
 
-    async fn enforce(&self, user: &str, new: Login<'_>, number: u64, operation_id: &str) {
-        self.enforce_here(user, new, number, operation_id).await;
-        for (id, channel) in self.deps.registry.instances(name::GATEWAY) {
-            if *id == *self.id {
-                continue;
-            }
+    /// Tells the other gateways of a login, all at once: one that does not answer delays the handshake only so long.
+    async fn enforce_elsewhere(&self, user: &str, new: Login<'_>, operation_id: &str) {
+        let gateways = self.deps.registry.instances(name::GATEWAY).into_iter();
+        let others = gateways.filter(|(id, _)| **id != *self.id);
+        let told = others.map(|(id, channel)| async move {
             let request = MultiTerminalLoginCheckReq {
                 user_id: user.to_owned(),
                 platform_id: new.platform.number(),
@@ -260,14 +266,14 @@ impl Hub {
             let mut gateway = MsgGatewayClient::new(channel);
             let call = gateway
                 .multi_terminal_login_check(Context::internal(operation_id).request(request));
-            if let Err(e) = self.bounded(call).await {
-                tracing::warn!(
-                    error = e.report(),
-                    gateway.id = id,
-                    "a gateway was not told of a login"
-                );
-            }
-        }
+            let error = match tokio::time::timeout(MAX_TELL, call).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(status)) => from_status(status).report().to_string(),
+                Err(elapsed) => elapsed.to_string(),
+            };
+            tracing::warn!(error, gateway.id = id, "a gateway was not told of a login");
+        });
+        futures::future::join_all(told).await;
     }
 
     async fn enforce_here(&self, user: &str, new: Login<'_>, number: u64, operation_id: &str) {

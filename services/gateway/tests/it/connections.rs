@@ -7,14 +7,19 @@ use bytes::Bytes;
 use futures::SinkExt;
 use magpie_envelope::reqs;
 use magpie_gateway::Config;
+use magpie_proto::openim::msggateway::{
+    MultiTerminalLoginCheckReq, msg_gateway_client::MsgGatewayClient,
+};
 use magpie_proto::openim::sdkws::{
     SubUserOnlineStatus, SubUserOnlineStatusElem, SubUserOnlineStatusTips,
 };
+use magpie_service::Context;
 use magpie_store::{Change as MissedChange, Documents as _, documents::Missed, key};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tonic::Status;
 
 async fn http(world: &World, request: &str) -> String {
     let mut stream = TcpStream::connect(&world.address).await.unwrap();
@@ -327,4 +332,30 @@ async fn a_connection_beyond_the_limit_of_its_user_and_platform_ends_the_oldest(
     assert_eq!(second.response().await.req_identifier, reqs::PUSH_MSG);
     assert_eq!(third.response().await.req_identifier, reqs::PUSH_MSG);
     assert_eq!(world.platforms("u1").await, [1, 5]);
+}
+
+#[tokio::test]
+async fn devices_that_log_in_at_once_on_two_gateways_do_not_wait_for_each_other() {
+    let world = World::new(Config::default()).await;
+    // The user logs in there too: that gateway answers when this one has been told of it.
+    let here = world.deps.channel(magpie_discovery::name::GATEWAY);
+    let (told, mut was_told) = tokio::sync::mpsc::unbounded_channel();
+    world.second_gateway(move || {
+        let (mut here, told) = (MsgGatewayClient::new(here.clone()), told.clone());
+        async move {
+            let login = MultiTerminalLoginCheckReq {
+                user_id: "u1".to_owned(),
+                platform_id: 2,
+                token: "u1@2".to_owned(),
+            };
+            let request = Context::internal("login there").request(login);
+            here.multi_terminal_login_check(request).await?;
+            told.send(()).map_err(|e| Status::internal(e.to_string()))?;
+            Ok(Vec::new())
+        }
+    });
+    world.connect("u1@5").await;
+    was_told
+        .try_recv()
+        .expect("it was told before the login was answered");
 }

@@ -32,6 +32,9 @@ use tower::ServiceExt;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// A second gateway, if a test has one.
+const OTHER_GATEWAY: &str = "other gateway";
+
 /// Decides the answer of a call: path and body to body.
 type Answer = dyn Fn(String, Bytes) -> BoxFuture<'static, Result<Vec<u8>, Status>> + Send + Sync;
 
@@ -91,7 +94,11 @@ impl Registry for TestRegistry {
     }
 
     fn instances(&self, service: &'static str) -> Vec<(String, Channel)> {
-        vec![(service.to_owned(), self.channel(service))]
+        let mut instances = vec![(service.to_owned(), self.channel(service))];
+        if service == name::GATEWAY && self.0.others.lock().unwrap().contains_key(OTHER_GATEWAY) {
+            instances.push((OTHER_GATEWAY.to_owned(), self.channel(OTHER_GATEWAY)));
+        }
+        instances
     }
 }
 
@@ -102,6 +109,7 @@ pub(crate) struct World {
     pub(crate) marked: Arc<Mutex<Vec<String>>>,
     pub(crate) sent: mpsc::UnboundedReceiver<Sent>,
     pub(crate) server: JoinHandle<()>,
+    services: Arc<Services>,
     _dir: tempfile::TempDir,
 }
 
@@ -150,8 +158,19 @@ impl World {
             marked,
             sent,
             server,
+            services,
             _dir: dir,
         }
+    }
+
+    /// Lets a second gateway be there, which answers calls so.
+    pub(crate) fn second_gateway<F>(&self, answer: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<Vec<u8>, Status>> + Send + 'static,
+    {
+        let answer: Arc<Answer> = Arc::new(move |_, _| answer().boxed());
+        let mut others = self.services.others.lock().unwrap();
+        others.insert(OTHER_GATEWAY, answer);
     }
 
     pub(crate) async fn connect(&self, token: &str) -> Client {
