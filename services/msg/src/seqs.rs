@@ -106,7 +106,7 @@ impl Service {
             }
             own
         };
-        // Positions before heads: a message raises both at once, and nobody has read more than there is.
+        // Positions before heads, and no more read than there is: a message raises both, in either order.
         let seqs: Vec<Option<UserSeq>> = self
             .deps
             .store
@@ -124,7 +124,7 @@ impl Service {
             };
             let entry = Seqs {
                 max_seq: view.window().high,
-                has_read_seq: view.seqs.read_seq,
+                has_read_seq: view.seqs.read_seq.min(view.head.max_seq),
                 max_seq_time: view.head.max_seq_time,
             };
             resp.seqs.insert(id, entry);

@@ -1,6 +1,7 @@
 //! Read positions: clamped, never back, only moves are announced (corrections.md 52, 54).
 
 use magpie_proto::openim::msg::*;
+use magpie_store::{Document as _, Follow, documents::UserSeq};
 use magpie_testkit::{code, user};
 
 use crate::world::{CHAT, World};
@@ -135,4 +136,28 @@ async fn a_sender_has_read_his_own_message_and_sees_when_the_other_has() {
     let pulled = world.range("u1", CHAT, (1, 2, 2)).await.unwrap();
     let read: Vec<_> = pulled[CHAT].msgs.iter().map(|m| m.is_read).collect();
     assert_eq!(read, [true, false]);
+}
+
+#[tokio::test]
+async fn nobody_has_read_more_than_there_is() {
+    let world = World::new().await;
+    world.chat("u1", "u2", &["a"]).await;
+    // MongoDB shows the writes that follow a message in any order: this position before the head.
+    let ahead = UserSeq {
+        user_id: "u2".to_owned(),
+        conversation_id: CHAT.to_owned(),
+        read_seq: 2,
+        min_seq: 0,
+        max_seq: 0,
+        member_version: 0,
+        marked_seq: 0,
+    };
+    let raise = Follow::Max {
+        schema: UserSeq::SCHEMA,
+        row: ahead.into_row(),
+        fields: &[2],
+    };
+    world.engines.deps.store.apply(vec![raise]).await.unwrap();
+    let seqs = world.seqs("u2").await;
+    assert_eq!((seqs.has_read_seq, seqs.max_seq), (1, 1));
 }
