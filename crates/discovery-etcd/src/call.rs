@@ -98,7 +98,7 @@ async fn attempts(target: &Target, request: Request<Body>) -> Result<Response<Bo
                 unsent = true;
                 continue;
             }
-            Err(failure @ (Failure::Gone(_) | Failure::Unsent(_))) => {
+            Err(failure @ (Failure::Gone(_) | Failure::Refused(_) | Failure::Unsent(_))) => {
                 tried.push(endpoint);
                 last = Some(Err(failure.into()));
                 continue;

@@ -41,8 +41,10 @@ pub(crate) struct Instance {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// There is no connection to it, or somebody else is at its address.
+    /// There is no connection to it.
     Gone(String),
+    /// It takes no call of ours, or somebody else is at its address.
+    Refused(Status),
     /// The connection ended before the request was sent; there may be a new one at once.
     Unsent(String),
     /// It was sent, and nobody knows.
@@ -119,8 +121,9 @@ impl Endpoint {
         match result {
             Ok(response) if response.headers().contains_key(INSTANCE) => {
                 self.failed(true);
-                let text = format!("another instance answers at {}", self.instance.address);
-                Err(Failure::Gone(text))
+                let status = Status::from_header_map(response.headers());
+                let other = || Status::unavailable("another instance answers at this address");
+                Err(Failure::Refused(status.unwrap_or_else(other)))
             }
             Ok(response) => {
                 self.answered();
@@ -272,6 +275,7 @@ fn chain(error: &dyn Error) -> String {
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Refused(status) => status,
             Failure::Gone(text) | Failure::Unsent(text) | Failure::Broken(text) => {
                 Self::unavailable(text)
             }

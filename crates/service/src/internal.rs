@@ -253,6 +253,14 @@ pub struct Guarded<S> {
 }
 
 impl Gate {
+    /// A refusal that says that nothing was done: the caller tries another instance. One whose clock is wrong refuses everybody.
+    fn not_here(&self, mut status: Status) -> Status {
+        if let Ok(here) = self.instance.to_str().unwrap_or_default().parse() {
+            status.metadata_mut().insert(INSTANCE, here);
+        }
+        status
+    }
+
     fn admit(
         &self,
         request: &mut Request<axum::body::Body>,
@@ -262,14 +270,12 @@ impl Gate {
             .get(INSTANCE)
             .is_some_and(|meant| *meant != self.instance)
         {
-            let mut status = Status::unavailable("the call is meant for another instance");
-            let here = self.instance.clone();
-            if let Ok(here) = here.to_str().unwrap_or_default().parse() {
-                status.metadata_mut().insert(INSTANCE, here);
-            }
-            return Err(status);
+            return Err(self.not_here(Status::unavailable(
+                "the call is meant for another instance",
+            )));
         }
-        let context = self.internal.open(request.headers_mut())?;
+        let opened = self.internal.open(request.headers_mut());
+        let context = opened.map_err(|status| self.not_here(status))?;
         if let Some(context) = context {
             request.extensions_mut().insert(context);
         }

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Code, Status, body::Body, server::NamedService, service::Routes};
 use tower::Service;
 
-use crate::world::{ETCD, World, run};
+use crate::world::{ETCD, World, internal, run};
 
 /// An instance that never answers, or is never ready.
 #[derive(Clone)]
@@ -121,6 +121,7 @@ async fn an_instance_that_breaks_its_connections_is_put_aside_and_comes_back() {
     let served = run(
         "bad".into(),
         Who::routes("bad"),
+        internal(),
         readiness,
         listener,
         shutdown,
@@ -280,4 +281,21 @@ async fn repeats_have_a_budget() {
         (1010..1700).contains(&asked),
         "1000 calls were sent {asked} times"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_takes_nobody_for_a_member_costs_no_call() {
+    // As one does whose clock is wrong.
+    let world = World::new(&ETCD);
+    world.add_stranger("a", Who::routes("a")).await;
+    let caller: SharedRegistry = world.process();
+    until("the stranger is there", async || ids(&caller).len() == 1).await;
+    let refused = ask(&caller.channel(SERVICE), question()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    world.add("b", Who::routes("b")).await;
+    until("both are there", async || ids(&caller).len() == 2).await;
+    for _ in 0..20 {
+        let answer = ask(&caller.channel(SERVICE), question()).await;
+        assert_eq!(answer.unwrap(), "b");
+    }
 }

@@ -67,7 +67,17 @@ impl World {
     }
 
     pub(crate) async fn add(&self, instance: &str, routes: Routes) -> String {
-        let node = Node::start(self, instance, routes).await;
+        self.add_with(instance, routes, internal()).await
+    }
+
+    /// An instance that refuses everybody.
+    pub(crate) async fn add_stranger(&self, instance: &str, routes: Routes) {
+        let other = Internal::new(&"another secret".into());
+        self.add_with(instance, routes, other).await;
+    }
+
+    async fn add_with(&self, instance: &str, routes: Routes, internal: Arc<Internal>) -> String {
+        let node = Node::start(self, instance, routes, internal).await;
         let address = node.address.clone();
         self.nodes
             .lock()
@@ -135,7 +145,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(world: &World, instance: &str, routes: Routes) -> Self {
+    async fn start(world: &World, instance: &str, routes: Routes, internal: Arc<Internal>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -154,7 +164,14 @@ impl Node {
             async move {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address").to_string();
-                let serving = tokio::spawn(run(id.clone(), routes, readiness, listener, shutdown));
+                let serving = tokio::spawn(run(
+                    id.clone(),
+                    routes,
+                    internal,
+                    readiness,
+                    listener,
+                    shutdown,
+                ));
                 let registration = registry.register(SERVICE, &id, &address).expect("a name");
                 registration.registered().await;
                 (address, serving, registration)
@@ -190,6 +207,7 @@ impl Node {
 pub(crate) async fn run(
     instance: String,
     routes: Routes,
+    internal: Arc<Internal>,
     readiness: Readiness,
     listener: TcpListener,
     shutdown: CancellationToken,
@@ -200,7 +218,7 @@ pub(crate) async fn run(
         routes,
     };
     let config = serve::Config::default();
-    serve::serve(member, &config, &internal(), &readiness, listener, shutdown)
+    serve::serve(member, &config, &internal, &readiness, listener, shutdown)
         .await
         .expect("it is served");
 }
