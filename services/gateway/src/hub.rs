@@ -268,7 +268,7 @@ impl Hub {
                 .multi_terminal_login_check(Context::internal(operation_id).request(request));
             let error = match tokio::time::timeout(MAX_TELL, call).await {
                 Ok(Ok(_)) => return,
-                Ok(Err(status)) => from_status(status).report().to_string(),
+                Ok(Err(status)) => from_status(status).report(),
                 Err(elapsed) => elapsed.to_string(),
             };
             tracing::warn!(error, gateway.id = id, "a gateway was not told of a login");
