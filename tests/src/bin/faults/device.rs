@@ -328,12 +328,8 @@ impl Device {
         if response.req_identifier == 1006 {
             let seqs = GetConversationsHasReadAndMaxSeqResp::decode(data)?.seqs;
             if let Some(seqs) = seqs.get(&self.conversation) {
-                let seen = (
-                    self.identity.who(),
-                    self.conversation.clone(),
-                    seqs.has_read_seq,
-                );
-                log.cursors.push(seen);
+                let who = self.identity.who();
+                log.read(&who, &self.conversation, seqs.has_read_seq, seqs.max_seq);
                 line.newest = line.newest.max(seqs.max_seq);
             }
             return Ok(());

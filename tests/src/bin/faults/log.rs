@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use magpie_proto::openim::sdkws::MsgData;
-use magpie_tests::evidence::{Connection, Frame};
+use magpie_tests::evidence::{Connection, Fault, Frame, Kind};
 use tokio::time::Instant;
 
 /// A message that is not acknowledged.
@@ -22,6 +22,8 @@ pub(crate) struct Log {
     /// The pieces since they were last taken; the last one goes on.
     pub(crate) pieces: Vec<Connection>,
     pub(crate) cursors: Vec<(String, String, i64)>,
+    /// Answers that can't be right.
+    pub(crate) faults: Vec<Fault>,
     pub(crate) outbox: VecDeque<Unacknowledged>,
     /// Everything up to this seq has come.
     pub(crate) complete: i64,
@@ -72,6 +74,19 @@ impl Log {
         let slowest = waiting.max().unwrap_or_default().max(self.slowest);
         self.slowest = Duration::ZERO;
         slowest
+    }
+
+    /// Notes a read position that somebody was told, beside the newest seq of the same answer.
+    pub(crate) fn read(&mut self, who: &str, conversation: &str, read: i64, newest: i64) {
+        self.cursors
+            .push((who.to_owned(), conversation.to_owned(), read));
+        if read > newest {
+            let text = format!("{who} has read {read} of {newest} in {conversation}");
+            self.faults.push(Fault {
+                kind: Kind::Back,
+                text,
+            });
+        }
     }
 
     pub(crate) fn frame(&mut self, frame: Frame) {

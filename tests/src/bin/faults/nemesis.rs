@@ -16,6 +16,9 @@ use crate::world::{KINDS, SERVICES, Shape, World};
 
 /// How long a stopped process stands: longer than its lease (5 s) and its session at Kafka (6 s), so that others take over.
 const STOPPED: Duration = Duration::from_secs(14);
+/// After so long a stopped gateway has no mark of presence and no registration any more; its clients give it up after 10 s.
+const FORGOTTEN: Duration = Duration::from_millis(6500);
+const DOZING: Duration = Duration::from_secs(9);
 /// How long a killed dependency is away.
 const AWAY: Duration = Duration::from_secs(5);
 /// How long a proxy is cut, slow or half-open.
@@ -31,6 +34,18 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// Services whose clock jumps.
 const CLOCKS: [&str; 6] = ["auth", "msg", "transfer", "push", "gateway", "api"];
 
+/// What a nemesis needs of the run.
+pub(crate) trait Scene {
+    /// The fault is there.
+    fn begun(&self);
+    /// Clients write nothing.
+    fn pause(&self, paused: bool);
+    /// Waits until messages written from now on are acknowledged and pushed to everybody.
+    async fn flows(&self) -> anyhow::Result<()>;
+    /// Waits until all devices have the same, although nothing is written.
+    async fn together(&self) -> anyhow::Result<()>;
+}
+
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nemesis {
@@ -40,6 +55,8 @@ pub(crate) enum Nemesis {
     Kill(&'static str),
     /// SIGSTOP of one process of a service until others have taken over, then SIGCONT.
     Stop(&'static str),
+    /// SIGSTOP of a gateway of which everybody has forgotten by the time when the next messages come, but its clients have not.
+    Doze,
     /// kill -9 of all processes of a service.
     KillAll(&'static str),
     /// kill -9 of a dependency, and its restart.
@@ -71,7 +88,7 @@ impl Nemesis {
             return vec![Self::None, Self::KillBroker];
         }
         let services = SERVICES.iter().map(|(service, _)| *service);
-        let mut all = vec![Self::None, Self::Rebalance];
+        let mut all = vec![Self::None, Self::Rebalance, Self::Doze];
         all.extend(services.clone().map(Self::Kill));
         all.extend(services.map(Self::Stop));
         all.extend(["transfer", "push", "msg", "gateway"].map(Self::KillAll));
@@ -96,6 +113,7 @@ impl Nemesis {
             Self::None => "none".to_owned(),
             Self::Kill(service) => format!("kill-{service}"),
             Self::Stop(service) => format!("stop-{service}"),
+            Self::Doze => "doze-gateway".to_owned(),
             Self::KillAll(service) => format!("kill-all-{service}"),
             Self::KillServer(kind) => format!("kill-{}", kind.name()),
             Self::StopServer(kind) => format!("stop-{}", kind.name()),
@@ -115,50 +133,69 @@ impl Nemesis {
         matches!(self, Self::Full(_))
     }
 
-    /// Does it, holds it, and repairs it. `begun` is called when the fault is there.
+    /// Does it, holds it, and repairs it.
     pub(crate) async fn strike(
         self,
         world: &World,
         chance: &mut StdRng,
-        begun: impl FnOnce(),
+        scene: &impl Scene,
     ) -> anyhow::Result<()> {
         match self {
             Self::None => {
-                begun();
+                scene.begun();
                 sleep(BROKEN).await;
             }
             Self::Kill(service) => {
                 one(world, service, chance)?.kill().await?;
-                begun();
+                scene.begun();
             }
             Self::KillAll(service) => {
                 let members = world.of(service);
                 let kills = members.iter().map(|member| member.kill());
                 futures::future::try_join_all(kills).await?;
-                begun();
+                scene.begun();
             }
             Self::Stop(service) => {
                 let member = one(world, service, chance)?;
                 member.signal("STOP").await?;
-                begun();
+                scene.begun();
                 sleep(STOPPED).await;
+                // Others have taken its work over: from here on there are two who think that it is theirs.
+                let taken_over = scene.flows().await;
                 member.signal("CONT").await?;
+                taken_over.context("nobody takes the work over")?;
+            }
+            Self::Doze => {
+                let member = one(world, "gateway", chance)?;
+                scene.pause(true);
+                sleep(Duration::from_millis(500)).await;
+                member.signal("STOP").await?;
+                sleep(FORGOTTEN).await;
+                scene.begun();
+                scene.pause(false);
+                sleep(DOZING - FORGOTTEN).await;
+                scene.pause(true);
+                member.signal("CONT").await?;
+                // Nothing that comes later shows what is missing.
+                let together = scene.together().await;
+                scene.pause(false);
+                together?;
             }
             Self::KillServer(_) | Self::KillBroker | Self::StopServer(_) | Self::Empty(_) => {
-                self.strike_server(world, chance, begun).await?;
+                self.strike_server(world, chance, scene).await?;
             }
-            Self::Cut(kind) => proxied(world, kind, Mode::Cut, begun).await?,
-            Self::Delay(kind) => proxied(world, kind, Mode::Delay(DELAY), begun).await?,
-            Self::HalfOpen(kind) => proxied(world, kind, Mode::HalfOpen, begun).await?,
+            Self::Cut(kind) => proxied(world, kind, Mode::Cut, scene).await?,
+            Self::Delay(kind) => proxied(world, kind, Mode::Delay(DELAY), scene).await?,
+            Self::HalfOpen(kind) => proxied(world, kind, Mode::HalfOpen, scene).await?,
             Self::Rebalance => {
                 for service in ["transfer", "push"] {
                     one(world, service, chance)?.terminate().await?;
                 }
-                begun();
+                scene.begun();
                 sleep(AWAY).await;
             }
             Self::Clock(service) => {
-                clock(world, one(world, service, chance)?, chance, begun).await?
+                clock(world, one(world, service, chance)?, chance, scene).await?
             }
             Self::Full(kind) => {
                 let dependency = world.dependency(kind)?;
@@ -167,7 +204,7 @@ impl Nemesis {
                     .as_ref()
                     .context("it has no disk of its own")?;
                 disk.fill()?;
-                begun();
+                scene.begun();
                 sleep(FULL).await;
                 disk.free()?;
                 // One that has given up is started again, as its supervisor would.
@@ -183,7 +220,7 @@ impl Nemesis {
         self,
         world: &World,
         chance: &mut StdRng,
-        begun: impl FnOnce(),
+        scene: &impl Scene,
     ) -> anyhow::Result<()> {
         let kind = match self {
             Self::KillServer(kind) | Self::StopServer(kind) | Self::Empty(kind) => kind,
@@ -194,18 +231,18 @@ impl Nemesis {
         match self {
             Self::StopServer(_) => {
                 server.stop();
-                begun();
+                scene.begun();
                 sleep(BROKEN).await;
                 server.cont();
             }
             Self::Empty(_) => {
                 server.kill();
-                begun();
+                scene.begun();
                 spawn_blocking(move || server.restart_empty()).await?;
             }
             _ => {
                 server.kill();
-                begun();
+                scene.begun();
                 sleep(AWAY).await;
                 spawn_blocking(move || server.restart()).await?;
             }
@@ -219,16 +256,11 @@ fn one<'a>(world: &'a World, service: &str, chance: &mut StdRng) -> anyhow::Resu
     members.choose(chance).copied().context("no such service")
 }
 
-async fn proxied(
-    world: &World,
-    kind: Kind,
-    mode: Mode,
-    begun: impl FnOnce(),
-) -> anyhow::Result<()> {
+async fn proxied(world: &World, kind: Kind, mode: Mode, scene: &impl Scene) -> anyhow::Result<()> {
     let proxy = world.dependency(kind)?.proxy.as_ref();
     let proxy = proxy.context("it has no proxy")?;
     proxy.set(mode);
-    begun();
+    scene.begun();
     sleep(BROKEN).await;
     proxy.set(Mode::Pass);
     Ok(())
@@ -239,7 +271,7 @@ async fn clock(
     world: &World,
     member: &Member,
     chance: &mut StdRng,
-    begun: impl FnOnce(),
+    scene: &impl Scene,
 ) -> anyhow::Result<()> {
     let file = world.logs.join("clock");
     let jump = if chance.random() { JUMP } else { -JUMP };
@@ -256,7 +288,7 @@ async fn clock(
     member.kill().await?;
     member.wait_ready().await;
     std::fs::write(&file, format!("{jump:+}"))?;
-    begun();
+    scene.begun();
     sleep(FULL).await;
     std::fs::write(&file, "+0")?;
     sleep(AWAY).await;

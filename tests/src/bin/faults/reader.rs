@@ -32,21 +32,17 @@ pub(crate) async fn read(world: Arc<World>, device: Arc<Device>) {
             anyhow::ensure!(answer.code() == 0, "refused");
             Ok(answer.json()["data"].take())
         };
-        let note = |seq: i64| {
-            let seen = (who.clone(), conversation.clone(), seq);
-            device.log().cursors.push(seen);
-        };
         let asked = json!({"userID": user, "conversationIDs": [conversation]});
         let Ok(data) = post("/msg/get_conversations_has_read_and_max_seq", asked).await else {
             continue;
         };
         let seqs = &data["seqs"][&conversation];
         let number = |name: &str| seqs[name].as_i64().unwrap_or(0);
-        note(number("hasReadSeq"));
-        let newest = number("maxSeq");
+        let (read, newest) = (number("hasReadSeq"), number("maxSeq"));
+        device.log().read(&who, &conversation, read, newest);
         let marked = json!({"userID": user, "conversationID": conversation, "hasReadSeq": newest, "seqs": []});
         if newest > 0 && post("/msg/mark_conversation_as_read", marked).await.is_ok() {
-            note(newest);
+            device.log().read(&who, &conversation, newest, newest);
         }
     }
 }

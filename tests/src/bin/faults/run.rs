@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::device::Device;
 use crate::identity::{Identity, Stage, pull_request};
-use crate::nemesis::Nemesis;
+use crate::nemesis::{Nemesis, Scene};
 use crate::reader::read;
 use crate::table::Round;
 use crate::world::{World, text};
@@ -117,12 +117,13 @@ impl Run {
             device.log().take_slowest();
         }
         self.stage.trouble.store(true, Ordering::Relaxed);
-        let strike = nemesis.strike(&self.world, chance, || self.mark());
-        strike.await.with_context(|| nemesis.name())?;
-        self.mark();
-        let repaired = Instant::now();
         let mut faults: Vec<Fault> = Vec::new();
         let mut missed = Vec::new();
+        if let Err(e) = nemesis.strike(&self.world, chance, self).await {
+            missed.push(format!("{e:#}"));
+        }
+        self.mark();
+        let repaired = Instant::now();
         if let Err(e) = self.flows().await {
             missed.push(format!("{e:#}"));
         }
@@ -179,28 +180,6 @@ impl Run {
         self.stage.mark.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until every device has had a message acknowledged, and got one of its peer by push, that was written after the
-    /// last mark.
-    async fn flows(&self) -> anyhow::Result<()> {
-        let mark = self.stage.mark.load(Ordering::Relaxed);
-        let still = || -> Vec<String> {
-            let stuck = self.devices.iter().filter(|d| {
-                let log = d.log();
-                log.acknowledged_mark < mark || log.pushed_mark < mark
-            });
-            stuck.map(|d| d.identity.who()).collect()
-        };
-        let wait = async {
-            while !still().is_empty() {
-                sleep(LOOK).await;
-            }
-        };
-        if timeout(RECOVERY, wait).await.is_err() {
-            bail!("nothing flows after {RECOVERY:?} for {:?}", still());
-        }
-        Ok(())
-    }
-
     /// Waits until everything is acknowledged, stored and with everybody; then judges what was seen since the last time.
     async fn settle(&mut self, missed: &mut Vec<String>) -> Vec<Fault> {
         let unacknowledged = || -> usize {
@@ -248,6 +227,7 @@ impl Run {
             ..Evidence::default()
         };
         for device in &self.devices {
+            faults.append(&mut device.log().faults);
             let (pieces, cursors) = device.log().take();
             evidence.connections.extend(pieces);
             evidence.cursors.extend(cursors);
@@ -324,6 +304,58 @@ impl Run {
             counts.repeats += log.repeats;
         }
         counts
+    }
+}
+
+impl Scene for Run {
+    fn begun(&self) {
+        self.mark();
+    }
+
+    fn pause(&self, paused: bool) {
+        self.stage.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Every device has had a message acknowledged, and got one of its peer by push, that was written after the last mark.
+    async fn flows(&self) -> anyhow::Result<()> {
+        let mark = self.stage.mark.load(Ordering::Relaxed);
+        let still = || -> Vec<String> {
+            let stuck = self.devices.iter().filter(|d| {
+                let log = d.log();
+                log.acknowledged_mark < mark || log.pushed_mark < mark
+            });
+            stuck.map(|d| d.identity.who()).collect()
+        };
+        let wait = async {
+            while !still().is_empty() {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(RECOVERY, wait).await.is_err() {
+            bail!("nothing flows after {RECOVERY:?} for {:?}", still());
+        }
+        Ok(())
+    }
+
+    async fn together(&self) -> anyhow::Result<()> {
+        let apart = || -> Vec<String> {
+            let all = self.devices.chunks(4).filter(|of_pair| {
+                let mut complete = of_pair.iter().map(|d| d.log().complete);
+                let unacknowledged = of_pair.iter().any(|d| d.log().unacknowledged() > 0);
+                let first = complete.next();
+                unacknowledged || complete.any(|other| Some(other) != first)
+            });
+            all.flatten()
+                .map(|d| format!("{} {}", d.identity.who(), d.log().complete))
+                .collect()
+        };
+        if !within(SETTLE, || apart().is_empty()).await {
+            bail!(
+                "some have less than others although nothing is written: {:?}",
+                apart()
+            );
+        }
+        Ok(())
     }
 }
 
