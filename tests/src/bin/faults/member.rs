@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Ready {
     pub(crate) ws: Option<String>,
     pub(crate) api: Option<String>,
+    pub(crate) ops: String,
     pub(crate) admin: String,
 }
 

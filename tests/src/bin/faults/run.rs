@@ -268,7 +268,7 @@ impl Run {
 
     /// Everything from a seq on, over a new connection.
     async fn pull(&self, who: &Identity, begin: i64) -> anyhow::Result<Vec<Row>> {
-        let gateways = self.world.gateways();
+        let gateways = self.world.gateways().await;
         let mut client = who
             .connect(gateways.first().context("no gateway is ready")?)
             .await?;
@@ -387,10 +387,10 @@ async fn identity(admin: &Rest, user: &str, peer: &str, platform: i32) -> anyhow
     })
 }
 
-/// Tells devices of the gateways that are ready, as a load balancer's health check would.
+/// Tells devices of the gateways that are ready.
 async fn show_gateways(world: Arc<World>, stage: Arc<Stage>) {
     loop {
-        let gateways = world.gateways();
+        let gateways = world.gateways().await;
         *stage
             .gateways
             .lock()

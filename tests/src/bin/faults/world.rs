@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use magpie_testdeps::{Kind, Server};
 use magpie_tests::{Disk, Rest};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::member::{Member, Plan};
 use crate::proxy::Proxy;
@@ -37,6 +39,8 @@ const SECRET: &str = "faults-only-secret-0123456789abcdef";
 const CLUSTER_SECRET: &str = "faults-only-cluster-0123456789abcdef";
 /// How long the cluster may take to start.
 const START_BOUND: Duration = Duration::from_secs(180);
+/// How long a gateway may take to say that it is ready.
+const HEALTH_BOUND: Duration = Duration::from_secs(1);
 /// Room on the disk of Kafka and on that of MongoDB, MiB.
 const DISK: u32 = 2048;
 
@@ -89,7 +93,7 @@ impl World {
             dependencies,
             logs: logs.to_owned(),
         };
-        tokio::time::timeout(START_BOUND, world.all_ready())
+        timeout(START_BOUND, world.all_ready())
             .await
             .with_context(|| format!("the cluster is not ready; see {}", logs.display()))?;
         Ok(world)
@@ -116,10 +120,19 @@ impl World {
         found.context("no such dependency")
     }
 
-    /// Addresses of the gateways that are ready.
-    pub(crate) fn gateways(&self) -> Vec<String> {
-        let gateways = self.of("gateway").into_iter();
-        gateways.filter_map(|m| m.ready()?.ws).collect()
+    /// Addresses of the gateways that say that they are ready, as a load balancer asks them.
+    pub(crate) async fn gateways(&self) -> Vec<String> {
+        let gateways = self.of("gateway").into_iter().filter_map(Member::ready);
+        let asked = gateways.map(|gateway| async move {
+            let asking = Rest::new(&gateway.ops);
+            let asking = asking.call("GET", "/readyz", &[], Bytes::new());
+            match timeout(HEALTH_BOUND, asking).await {
+                Ok(Ok(answer)) if answer.status.is_success() => gateway.ws,
+                _ => None,
+            }
+        });
+        let answers = futures::future::join_all(asked).await;
+        answers.into_iter().flatten().collect()
     }
 
     /// Addresses of the api processes that are ready.
