@@ -49,7 +49,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
     let mut evidence = Evidence::default();
     let mut refused = Vec::new();
     for round in 0..2 {
-        let run = Run::start(server.ws_url(), devices, round);
+        let run = Run::start(&server.ws_urls(), devices, round);
         run.under_way(50).await;
         disk.fill().expect("the disk fills up");
         eventually("refusals to every device", || {
@@ -81,7 +81,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
         }
     }
     assert!(refused.iter().all(|code| *code == 500), "{refused:?}");
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(
@@ -93,7 +93,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
 
     assert!(server.terminate().await.expect("it drains").success());
     server.restart().await.expect("the files are whole");
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

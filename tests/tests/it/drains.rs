@@ -17,7 +17,7 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
     let mut evidence = Evidence::default();
     let mut unanswered = 0;
     for life in 0..STOPS {
-        let run = Run::start(server.ws_url(), devices, life);
+        let run = Run::start(&server.ws_urls(), devices, life);
         run.under_way(rand::random_range(50..400)).await;
         let ended = server.terminate().await.expect("it drains");
         assert_eq!(ended.code(), Some(0), "{ended}");
@@ -43,7 +43,7 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
         "{} acknowledged, {unanswered} not answered",
         evidence.acknowledged()
     );
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(evidence.stored_unacknowledged(), [""; 0]);
