@@ -372,11 +372,13 @@ fn check_connection(
         }
     }
     let mut newest: HashMap<&str, i64> = HashMap::new();
-    for send in connection
-        .sends
-        .iter()
-        .filter(|send| acknowledged.contains(send.operation_id.as_str()))
-    {
+    // What a connection repeats after a refusal it may find stored where it was sent first.
+    let mut first: BTreeSet<&str> = BTreeSet::new();
+    for send in &connection.sends {
+        let repeated = !first.insert(&send.client_msg_id);
+        if repeated || !acknowledged.contains(send.operation_id.as_str()) {
+            continue;
+        }
         let Some(row) = orders
             .get(send.conversation.as_str())
             .and_then(|order| order.get(send.client_msg_id.as_str()))

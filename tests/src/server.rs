@@ -20,9 +20,9 @@ use futures::future::{join_all, try_join_all};
 
 pub use self::cluster::Cluster;
 use self::engines::Namespace;
-pub use self::engines::{Engines, on_cluster};
+pub use self::engines::{Engines, needs_cluster, needs_embedded, on_cluster};
 use self::process::{Process, Ready, Spec, shown, tail};
-use crate::{Client, Conn, Handshake, Rest};
+use crate::{Client, Handshake, Rest};
 
 /// Names of the environment variables that tests set, in one place.
 pub mod env {
@@ -134,7 +134,9 @@ impl Server {
     fn in_turn(&self, of: impl Fn(&Ready) -> Option<&String>) -> &str {
         let all = self.all(of);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        all.get(turn % all.len().max(1)).copied().unwrap_or_default()
+        all.get(turn % all.len().max(1))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// `ws://…` of a gateway, each in turn.
@@ -271,10 +273,7 @@ impl Server {
     /// # Errors
     /// The handshake is refused, in either form.
     pub async fn connect_with(&self, handshake: Handshake) -> anyhow::Result<Client> {
-        let conn = Conn::open(self.ws_url(), &handshake)
-            .await?
-            .map_err(|refused| anyhow::anyhow!("refused: {} {}", refused.status, refused.text()))?;
-        Client::start(conn, &handshake).await
+        Client::connect(self.ws_url(), &handshake).await
     }
 
     /// Ends every process at once, as a crash would.
@@ -311,9 +310,13 @@ impl Server {
     /// None is left.
     pub fn signal(&mut self, signal: i32) -> anyhow::Result<()> {
         let running = self.processes.iter_mut();
-        let running: Vec<_> = running.filter_map(|p| p.is_running().then_some(p)).collect();
+        let running: Vec<_> = running
+            .filter_map(|p| p.is_running().then_some(p))
+            .collect();
         anyhow::ensure!(!running.is_empty(), "the server has ended");
-        running.iter().try_for_each(|process| process.signal(signal))
+        running
+            .iter()
+            .try_for_each(|process| process.signal(signal))
     }
 
     /// Starts again over the same data, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Ports change.
@@ -341,7 +344,9 @@ fn spec(
     };
     let cluster = namespace.map(Namespace::env).unwrap_or_default();
     let env = [(env::SECRET, options.secret.clone())].into_iter();
-    let env = env.chain(cluster).map(|(name, value)| (name.to_owned(), value));
+    let env = env
+        .chain(cluster)
+        .map(|(name, value)| (name.to_owned(), value));
     Spec {
         command,
         args: own.into_iter().chain(options.args.clone()).collect(),

@@ -66,7 +66,13 @@ impl Cluster {
         let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
         let log = owned.path().join("process.log");
         let namespace = Namespace::new(engines);
-        let mut spec = spec(&Options::default(), service, owned.path(), Some(&namespace), log);
+        let mut spec = spec(
+            &Options::default(),
+            service,
+            owned.path(),
+            Some(&namespace),
+            log,
+        );
         let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         spec.env.extend(env);
         process::refused(&spec).await
@@ -82,6 +88,14 @@ impl Cluster {
     #[must_use]
     pub fn service(&self, at: usize) -> &'static str {
         self.0.processes.get(at).map_or("", |p| p.spec.command)
+    }
+
+    /// `ws://…` of every gateway but this process.
+    #[must_use]
+    pub fn ws_urls_without(&self, at: usize) -> Vec<String> {
+        let others = self.0.processes.iter().enumerate();
+        let others = others.filter(|(n, _)| *n != at);
+        others.filter_map(|(_, p)| p.ready.ws.clone()).collect()
     }
 
     fn process(&mut self, at: usize) -> anyhow::Result<&mut Process> {

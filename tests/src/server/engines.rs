@@ -3,6 +3,7 @@
 //! The environment variable `MAGPIE_TEST_ENGINES` chooses: `embedded` (default) or `cluster`. The real servers are shared by the
 //! tests of a binary; each test has a [`Namespace`] in them. A test that harms one brings its own.
 
+use std::io::Write as _;
 use std::sync::LazyLock;
 use std::thread;
 
@@ -43,6 +44,27 @@ pub fn on_cluster() -> bool {
         Ok("cluster") => true,
         Ok(other) => panic!("{VARIABLE} is {other}; it can be embedded or cluster"),
     }
+}
+
+/// Whether a test about the files of embedded engines can't run now. Then it says so, on a passing run too.
+#[must_use]
+pub fn needs_embedded(test: &str, why: &str) -> bool {
+    skip(on_cluster(), test, "embedded", why)
+}
+
+/// Whether a test about processes of a cluster can't run now. Then it says so, on a passing run too.
+#[must_use]
+pub fn needs_cluster(test: &str, why: &str) -> bool {
+    skip(!on_cluster(), test, "cluster", why)
+}
+
+fn skip(skipped: bool, test: &str, needs: &str, why: &str) -> bool {
+    if skipped {
+        // Not `eprintln!`: what that prints is only shown when a test fails.
+        let line = format!("skipped: {test} needs {VARIABLE}={needs}: {why}\n");
+        std::io::stderr().write_all(line.as_bytes()).ok();
+    }
+    skipped
 }
 
 /// Real servers.

@@ -65,9 +65,7 @@ impl Process {
     }
 
     pub(super) fn is_running(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .is_ok_and(|status| status.is_none())
+        self.child.try_wait().is_ok_and(|status| status.is_none())
     }
 
     pub(super) fn signal(&self, signal: i32) -> anyhow::Result<()> {
@@ -83,7 +81,8 @@ impl Process {
 
     pub(super) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let ended = timeout(DRAIN_BOUND, self.child.wait()).await;
-        Ok(ended.with_context(|| format!("`magpie {}` didn't end in time", self.spec.command))??)
+        Ok(ended
+            .with_context(|| format!("`magpie {}` didn't end in time", self.spec.command))??)
     }
 
     pub(super) fn log(&self) -> String {
