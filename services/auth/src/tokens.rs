@@ -56,6 +56,10 @@ impl TokenStore {
         if let Some(seen) = self.seen.get(user_id) {
             return Ok(seen.tokens);
         }
+        self.reload(user_id).await
+    }
+
+    async fn reload(&self, user_id: &str) -> Result<Arc<Tokens>> {
         let seen = self.load(user_id).await?;
         self.remember(user_id, seen.clone());
         Ok(seen.tokens)
@@ -69,7 +73,11 @@ impl TokenStore {
         hash: &[u8],
         now: i64,
     ) -> Result<()> {
-        let tokens = self.of(user_id).await?;
+        let mut tokens = self.of(user_id).await?;
+        if tokens.get(hash).is_none() {
+            // Another process may have issued it a moment ago.
+            tokens = self.reload(user_id).await?;
+        }
         let found = tokens
             .get(hash)
             .filter(|e| e.platform == platform && e.expires > now);
