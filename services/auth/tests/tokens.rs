@@ -153,7 +153,8 @@ async fn a_token_of_another_instance_is_known_although_older_ones_are_in_memory(
         platform_id: 2,
         user_id: "u1".to_owned(),
     });
-    let mut other = AuthClient::new(elsewhere.channel(name::AUTH));
+    let channel = magpie_discovery::Registry::channel(&*elsewhere, name::AUTH);
+    let mut other = AuthClient::new(channel);
     let second = other.get_user_token(request).await.unwrap().into_inner();
     assert_eq!(here.code(&second.token).await, 0);
 }
