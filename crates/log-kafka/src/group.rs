@@ -100,6 +100,8 @@ impl Group {
         let Start { offset, why } = start;
         match why {
             Why::Committed => return,
+            // A new topic: nothing to say about each of its partitions.
+            Why::Oldest if offset == 0 => {}
             Why::Applied | Why::Oldest => {
                 tracing::info!(
                     topic,

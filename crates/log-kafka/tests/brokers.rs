@@ -12,9 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{
-    append, append_all, blocking, by_key, in_time, next, open, options, read_all, subscribe,
-};
+use common::{append, blocking, by_key, in_time, next, open, options, read_all, subscribe};
 use futures::FutureExt as _;
 use magpie_log::{LogError, MessageLog as _, Topic};
 use magpie_log_kafka::{KafkaLog, Options};
@@ -135,6 +133,13 @@ async fn append_until_taken(log: &KafkaLog, key: &str, n: usize) {
     }
 }
 
+/// Appends these numbers one by one until each is acknowledged; a busy machine may need longer than the timeout.
+async fn take(log: &KafkaLog, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        in_time("an append", append_until_taken(log, "key0", n)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_broker_is_away_appends_end_and_later_they_work() {
     let server = Server::start(Kind::Kafka);
@@ -144,7 +149,7 @@ async fn while_the_broker_is_away_appends_end_and_later_they_work() {
         ..options(&server)
     };
     let log = open(&options).await;
-    append_all(&log, 1, 0..10).await;
+    take(&log, 0..10).await;
     for hangs in [false, true] {
         let away = move |server: &Server| if hangs { server.stop() } else { server.kill() };
         let back = move |server: &Server| {
@@ -171,20 +176,19 @@ async fn while_the_broker_is_away_appends_end_and_later_they_work() {
             );
         }
         blocking(&server, back).await;
-        in_time(
-            "an append",
-            append_until_taken(&log, "back", usize::from(hangs)),
-        )
-        .await;
-        append_all(&log, 3, 100..140).await;
+        take(&log, 100..140).await;
     }
     let keys = by_key(&read_all(&log).await);
     // The failed ones may be there; the acknowledged ones are, in order.
-    let numbers = keys.get("key0").expect("records");
-    assert!(numbers.iter().copied().take(10).eq(0..10), "{numbers:?}");
-    let later: Vec<usize> = numbers.iter().copied().filter(|n| *n >= 100).collect();
-    let wanted: Vec<usize> = (100..140).filter(|n| n % 3 == 0).collect();
-    assert_eq!(later, [wanted.clone(), wanted].concat());
+    let mut numbers = keys.get("key0").expect("records").clone();
+    numbers.retain(|n| !(10..=60).contains(n));
+    // One that was acknowledged too late was sent again.
+    numbers.dedup();
+    assert!(
+        numbers
+            .into_iter()
+            .eq((0..10).chain(100..140).chain(100..140))
+    );
     log.close().await.expect("close");
 }
 

@@ -45,6 +45,26 @@ async fn expire(options: &Options, partition: i32, before: i64) {
         .for_each(|e| e.error().expect("records deleted"));
 }
 
+/// Deletes a topic, and returns when the broker does not show it any more.
+async fn delete(topic: String) {
+    let admin = admin();
+    let deleted = admin.delete_topics(&[&topic], &AdminOptions::new()).await;
+    deleted.expect("deleted");
+    let gone = tokio::task::spawn_blocking(move || {
+        loop {
+            let shown = admin
+                .inner()
+                .fetch_metadata(None, Duration::from_secs(10))
+                .expect("metadata");
+            if shown.topics().iter().all(|shown| shown.name() != topic) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    in_time("a topic's end", gone).await.expect("no panic");
+}
+
 /// Sets a committed offset by hand.
 async fn commit_by_hand(options: &Options, offset: i64, metadata: String) {
     let (brokers, prefix) = (options.brokers.clone(), options.prefix.clone());
@@ -149,10 +169,7 @@ async fn a_topic_made_anew_is_noticed_and_read_from_its_start() {
     commit(&mut *consumer, &records).await;
     log.close().await.expect("close");
     let topic = format!("{}inbound", options.prefix);
-    admin()
-        .delete_topics(&[&topic], &AdminOptions::new())
-        .await
-        .expect("deleted");
+    delete(topic).await;
     let log = open(&options).await;
     let [after, ..] = log.topics();
     assert_ne!(before.incarnation, after.incarnation);

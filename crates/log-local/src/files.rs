@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -43,6 +43,18 @@ pub trait Files: Send + Sync + 'static {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
 }
 
+/// Messages are their owner's alone, whatever the umask and the directory say.
+const MODE: u32 = 0o600;
+
+/// Opens a file as `options` say and takes it from everybody else.
+fn open_own(options: &fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    let file = options.clone().mode(MODE).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
+}
+
 /// A directory of the operating system.
 #[derive(Debug)]
 pub struct OsFiles {
@@ -66,22 +78,15 @@ impl OsFiles {
 
 impl Files for OsFiles {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(self.dir.join(name))?;
-        Ok(Arc::new(file))
+        let mut options = fs::File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        Ok(Arc::new(open_own(&options, &self.dir.join(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(
-            fs::File::options()
-                .read(true)
-                .write(true)
-                .open(self.dir.join(name))?,
-        ))
+        let mut options = fs::File::options();
+        options.read(true).write(true);
+        Ok(Arc::new(open_own(&options, &self.dir.join(name))?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -100,12 +105,9 @@ impl Files for OsFiles {
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let path = self.dir.join("lock");
-        let mut file = fs::File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)?;
+        let mut options = fs::File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_own(&options, &path)?;
         if let Err(refused) = file.try_lock() {
             return Err(match refused {
                 fs::TryLockError::Error(e) => e,

@@ -50,7 +50,7 @@ pub(crate) fn open_topic(
             topic = topic.name(),
             has,
             wanted,
-            "the partitions of a topic are fixed when it is made"
+            "log.partitions was changed, but those of a topic are fixed when it is made: the old number stays in force"
         );
     }
     let file = files

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use magpie_presence::{Change, GatewayId, Lookup, Places, Platforms, Presence, Result};
+use magpie_presence::{Change, GatewayId, Lookup, Notice, Places, Platforms, Presence, Result};
 use magpie_types::UserId;
 use tokio::sync::broadcast;
 
@@ -15,6 +15,7 @@ const CHANGES: usize = 4096;
 pub struct MemoryPresence {
     users: DashMap<UserId, Vec<(GatewayId, Platforms)>>,
     changes: broadcast::Sender<Change>,
+    notices: broadcast::Sender<Notice>,
 }
 
 impl MemoryPresence {
@@ -23,6 +24,7 @@ impl MemoryPresence {
         Arc::new(Self {
             users: DashMap::new(),
             changes: broadcast::channel(CHANGES).0,
+            notices: broadcast::channel(CHANGES).0,
         })
     }
 
@@ -101,5 +103,15 @@ impl Presence for MemoryPresence {
 
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    async fn announce(&self, notice: String) -> Result<()> {
+        // No receiver is no error.
+        drop(self.notices.send(Notice::Said(notice)));
+        Ok(())
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 }

@@ -227,3 +227,118 @@ impl Bucket {
 pub(crate) fn trust_of_unanswered(deadline: Duration) -> Instant {
     Instant::now() + deadline + SLACK + LIFETIME
 }
+
+#[cfg(test)]
+mod tests {
+    use magpie_types::Platform;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(1);
+
+    fn user(n: usize) -> UserId {
+        UserId::new(format!("u{n}")).unwrap()
+    }
+
+    fn answer(verdict: Verdict, found: (u64, u64), missing: &[usize]) -> Answer {
+        Answer {
+            verdict,
+            now: 1_000_000,
+            found,
+            missing: missing.to_vec(),
+        }
+    }
+
+    /// Does all planned writes against a Redis that has what was written last and misses no entry. Gives their steps.
+    fn write(bucket: &mut Bucket, sweep: bool) -> Vec<(Step, u64, usize)> {
+        let mut steps = Vec::new();
+        for chunk in bucket.plan(sweep) {
+            let done = answer(Verdict::Done, bucket.answered, &[]);
+            assert_eq!(bucket.answered(Some(&chunk), &done), []);
+            steps.push((chunk.step, chunk.seq, chunk.users.len()));
+        }
+        bucket.finish();
+        steps
+    }
+
+    fn with_users(count: usize) -> Bucket {
+        let mut bucket = Bucket::default();
+        for n in 0..count {
+            bucket.set(&user(n), [Platform::Ios].into_iter().collect());
+        }
+        bucket
+    }
+
+    #[test]
+    fn writes_are_numbered_in_chunks() {
+        let mut bucket = with_users(CHUNK + 1);
+        let begun = [(Step::Begin, 1, CHUNK), (Step::Next, 2, 1)];
+        assert_eq!(write(&mut bucket, false), begun);
+        bucket.set(&user(0), Platforms::default());
+        assert!(bucket.is_dirty() && !bucket.is_written(&user(0)));
+        assert_eq!(write(&mut bucket, false), [(Step::Next, 3, 1)]);
+        assert!(bucket.is_written(&user(0)));
+        // Who left is forgotten.
+        assert_eq!(write(&mut bucket, true), [(Step::Sweep, 4, CHUNK)]);
+        assert_eq!(Bucket::default().plan(false).len(), 1);
+    }
+
+    #[test]
+    fn a_write_without_an_answer_begins_an_epoch_without_those_who_left() {
+        let mut bucket = with_users(3);
+        write(&mut bucket, false);
+        let epoch = bucket.epoch;
+        bucket.set(&user(0), Platforms::default());
+        drop(bucket.plan(false));
+        assert!(!bucket.is_whole() && !bucket.is_written(&user(1)));
+        assert_eq!(write(&mut bucket, false), [(Step::Begin, 1, 2)]);
+        assert!(bucket.epoch > epoch);
+    }
+
+    #[test]
+    fn entries_that_are_missing_without_a_mark_were_not_overlooked() {
+        let mut bucket = with_users(2);
+        write(&mut bucket, false);
+        bucket.answered(None, &answer(Verdict::NoMark, (0, 0), &[]));
+        let chunks = bucket.plan(false);
+        let done = answer(Verdict::Done, (0, 0), &[0, 1]);
+        assert_eq!(bucket.answered(Some(&chunks[0]), &done), []);
+    }
+
+    #[test]
+    fn entries_that_are_missing_under_an_older_mark_were_overlooked() {
+        let mut bucket = with_users(2);
+        write(&mut bucket, false);
+        let first = bucket.answered;
+        bucket.set(&user(2), [Platform::Web].into_iter().collect());
+        write(&mut bucket, false);
+        // Not known to have been in Redis: nobody can have looked for it.
+        bucket.set(&user(3), [Platform::Web].into_iter().collect());
+        bucket.answered(None, &answer(Verdict::Mismatch, first, &[]));
+        let chunks = bucket.plan(false);
+        let missing: Vec<usize> = (0..4)
+            .filter(|n| [user(2), user(3)].contains(&chunks[0].users[*n].0))
+            .collect();
+        let done = answer(Verdict::Done, first, &missing);
+        assert_eq!(bucket.answered(Some(&chunks[0]), &done), [user(2)]);
+    }
+
+    #[test]
+    fn the_next_epoch_is_above_what_redis_has() {
+        let mut bucket = with_users(1);
+        drop(bucket.plan(false));
+        let found = (bucket.epoch + 1_000_000, 5);
+        bucket.answered(None, &answer(Verdict::Mismatch, found, &[]));
+        assert!(bucket.plan(false)[0].epoch > found.0);
+    }
+
+    #[test]
+    fn a_renewal_may_happen_until_a_deadline_on_the_clock_of_redis() {
+        let mut bucket = with_users(1);
+        write(&mut bucket, false);
+        let (write, latest) = bucket.renewal(DEADLINE);
+        assert_eq!(write, bucket.answered);
+        let least = 1_000_000 + 1_200;
+        assert!((least..least + 60_000).contains(&latest), "{latest}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Announcements from Redis to the receivers of this process, over a subscription that heals itself.
+//! Announcements and notices from Redis to the receivers of this process, over a subscription that heals itself.
 //!
 //! Where announcements may have been missed, receivers are told so and look up the present state: after each new subscription, and
 //! when a gateway's registration ended without its leaving, once its marks have ended too.
@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use magpie_presence::{Change, GatewayId};
+use magpie_presence::{Change, GatewayId, Notice};
 use redis::{RedisResult, aio::PubSub};
 use tokio::{
     sync::{broadcast, watch},
@@ -26,8 +26,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) struct Follower {
     pub(crate) target: Arc<Target>,
-    pub(crate) channel: String,
+    /// Of changes, and of notices.
+    pub(crate) channels: [String; 2],
     pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) registered: Registered,
     /// Whether there is a subscription.
     pub(crate) subscribed: Arc<watch::Sender<bool>>,
@@ -41,6 +43,7 @@ impl Follower {
             match timeout(self.deadline, self.subscribe()).await {
                 Ok(Ok(subscription)) => {
                     self.tell(Change::Missed);
+                    self.pass(Notice::Missed);
                     self.subscribed.send_replace(true);
                     self.follow(subscription, &mut gateways).await;
                     self.subscribed.send_replace(false);
@@ -55,7 +58,9 @@ impl Follower {
 
     async fn subscribe(&self) -> RedisResult<PubSub> {
         let mut subscription = self.target.subscriber().await?;
-        subscription.subscribe(&self.channel).await?;
+        for channel in &self.channels {
+            subscription.subscribe(channel).await?;
+        }
         Ok(subscription)
     }
 
@@ -67,6 +72,12 @@ impl Follower {
             tokio::select! {
                 message = messages.next() => {
                     let Some(message) = message else { return };
+                    if message.get_channel_name() == self.channels[1] {
+                        if let Ok(words) = message.get_payload() {
+                            self.pass(Notice::Said(words));
+                        }
+                        continue;
+                    }
                     let text = std::str::from_utf8(message.get_payload_bytes()).ok();
                     if let Some((user, platforms)) = text.and_then(keys::change) {
                         self.tell(Change::User { user, platforms });
@@ -83,6 +94,11 @@ impl Follower {
                 }
             }
         }
+    }
+
+    fn pass(&self, notice: Notice) {
+        // No receiver is no error.
+        drop(self.notices.send(notice));
     }
 
     fn tell(&self, change: Change) {

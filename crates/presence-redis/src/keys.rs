@@ -53,6 +53,10 @@ impl Keys {
     pub(crate) fn channel(&self) -> String {
         format!("{}:changes", self.prefix)
     }
+
+    pub(crate) fn notices(&self) -> String {
+        format!("{}:notices", self.prefix)
+    }
 }
 
 /// What a gateway says about its entries in a bucket.

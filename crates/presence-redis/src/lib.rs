@@ -23,7 +23,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use magpie_presence::{Change, GatewayId, Lookup, Places, Platforms, Presence, Result};
+use magpie_presence::{
+    Change, GatewayId, Lookup, MAX_NOTICE, Notice, Places, Platforms, Presence, Result,
+};
 use magpie_types::UserId;
 use redis::{ClientTlsConfig, RedisError, TlsCertificates, Value, from_redis_value};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -38,6 +40,7 @@ use crate::{
     target::Target,
 };
 
+static ANNOUNCE: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("lua/announce.lua")));
 static LOOKUP: LazyLock<Code> = LazyLock::new(|| Code::new(include_str!("lua/lookup.lua")));
 
 /// Changes a slow subscriber may be behind before it has to look up the present state.
@@ -121,6 +124,7 @@ pub struct RedisPresence {
     registered: Registered,
     reporters: Mutex<HashMap<GatewayId, Arc<Reporter>>>,
     changes: broadcast::Sender<Change>,
+    notices: broadcast::Sender<Notice>,
     subscribed: Arc<watch::Sender<bool>>,
     _follower: AbortOnDropHandle<()>,
 }
@@ -136,11 +140,13 @@ impl RedisPresence {
         let url = options.url.expose_secret();
         let target = Arc::new(Target::parse(url, certificates(options)?, deadline)?);
         let changes = broadcast::channel(CHANGES).0;
+        let notices = broadcast::channel(CHANGES).0;
         let subscribed = Arc::new(watch::Sender::new(false));
         let follower = Follower {
             target: Arc::clone(&target),
-            channel: keys.channel(),
+            channels: [keys.channel(), keys.notices()],
             changes: changes.clone(),
+            notices: notices.clone(),
             registered: Arc::clone(&registered),
             subscribed: Arc::clone(&subscribed),
             deadline,
@@ -152,6 +158,7 @@ impl RedisPresence {
             registered,
             reporters: Mutex::default(),
             changes,
+            notices,
             subscribed,
             _follower: AbortOnDropHandle::new(tokio::spawn(follower.run())),
         }))
@@ -264,6 +271,25 @@ impl Presence for RedisPresence {
 
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    async fn announce(&self, notice: String) -> Result<()> {
+        if notice.len() > MAX_NOTICE {
+            return Err(unavailable("the notice is too long"));
+        }
+        let run = Run {
+            code: &ANNOUNCE,
+            keys: vec![self.keys.bucket(0)],
+            arguments: vec![self.keys.notices(), notice],
+        };
+        for result in self.link.run(&[run]).await? {
+            result.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 }
 

@@ -54,6 +54,7 @@ macro_rules! conformance_tests {
             the_last_change_is_the_present_state,
             every_receiver_is_told,
             a_receiver_that_lags_is_told_so,
+            a_notice_reaches_every_receiver,
         }
     };
 }

@@ -14,6 +14,9 @@ use async_trait::async_trait;
 use magpie_types::{Platform, UserId};
 use tokio::sync::broadcast;
 
+/// Longest notice, bytes.
+pub const MAX_NOTICE: usize = 64 << 10;
+
 /// One incarnation of a gateway process.
 pub type GatewayId = Arc<str>;
 
@@ -119,6 +122,15 @@ pub enum Change {
     Missed,
 }
 
+/// What another process says, by [`Presence::announce`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Its words.
+    Said(String),
+    /// Notices may have been missed.
+    Missed,
+}
+
 /// A presence engine.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
@@ -141,6 +153,13 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Changes of anybody's platforms from now on. A receiver that lags reads the present state by `lookup`.
     fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// Says something to all processes, at most [`MAX_NOTICE`] bytes. Who is not connected to the engine at the moment gets
+    /// [`Notice::Missed`] when he is again.
+    async fn announce(&self, notice: String) -> Result<()>;
+
+    /// What any process, this one included, announces from now on.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
 }
 
 /// A shared engine.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
+    error::{Actual, Kind},
     providers::{Format, Serialized, Toml},
     value::{Dict, Map, Value},
 };
@@ -111,7 +112,7 @@ pub fn load<C: Default + Serialize + DeserializeOwned>(
     }
     let config: C = figment
         .extract()
-        .map_err(|e| ConfigError::Value(one_line(&e)))?;
+        .map_err(|e| ConfigError::Value(explain(&figment, &e)))?;
     let effective = Value::serialize(&config).map_err(|e| ConfigError::Value(one_line(&e)))?;
     let settings = keys::leaves(&effective)
         .into_iter()
@@ -160,6 +161,30 @@ fn origin(figment: &Figment, key: &str) -> String {
         }
         _ => metadata.name.to_string(),
     }
+}
+
+/// The error, and what a value of this kind looks like where the parser does not say it.
+fn explain(figment: &Figment, error: &figment::Error) -> String {
+    let text = one_line(error);
+    match &error.kind {
+        Kind::Message(kind) if kind == "invalid socket address syntax" => {
+            let value = figment.find_value(&error.path.join("."));
+            let value = value.map(|v| keys::show(&v)).unwrap_or_default();
+            format!("{text}: {value} is not of the form IP:port, like 127.0.0.1:10001")
+        }
+        Kind::InvalidType(Actual::Str(digits), _) if is_integer(digits) => {
+            format!("{text}: the number is out of range")
+        }
+        Kind::InvalidValue(Actual::Unsigned(_) | Actual::Signed(_), _) => {
+            format!("{text}: the number is out of range")
+        }
+        _ => text,
+    }
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn one_line(error: &figment::Error) -> String {

@@ -12,29 +12,33 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http_body_util::Limited;
+use http_body_util::{BodyExt as _, Full, Limited};
 use magpie_discovery::{Channel, name};
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
 use magpie_types::{Code, Error, UserId};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tonic::{
-    Status,
-    body::Body,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body, service::Routes, transport::Server};
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, info_span};
 
 use crate::{
-    Caller, Context, Deps, IntoStatus as _, health::Readiness, serve::with_reflection, trace,
+    Caller, Context, Deps, IntoStatus as _,
+    health::Readiness,
+    listen::{Calls, GRACE, Limits, Listener},
+    serve::with_reflection,
+    trace,
 };
 
 /// The gRPC port.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Open connections; the next one waits to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take to begin HTTP/2 on a new connection, ms.
+    pub handshake_timeout_ms: u64,
     /// Calls under way per connection.
     pub max_concurrent_calls: u32,
     /// Deadline of a call, ms.
@@ -50,6 +54,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            max_connections: 1_000,
+            handshake_timeout_ms: 10_000,
             max_concurrent_calls: 1000,
             call_timeout_ms: 30_000,
             keepalive_ms: 20_000,
@@ -104,16 +110,18 @@ pub async fn serve(
         );
     }
     let shutdown = deps.shutdown.clone();
+    let limits = Limits {
+        connections: config.max_connections,
+        silence: Duration::from_millis(config.handshake_timeout_ms),
+    };
+    let connections = Listener::new(listener, limits, shutdown.clone()).http2();
     Server::builder()
         .timeout(Duration::from_millis(config.call_timeout_ms))
         .max_concurrent_streams(config.max_concurrent_calls)
         .http2_max_header_list_size(config.max_metadata_bytes)
         .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_ms)))
         .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown.cancelled_owned(),
-        )
+        .serve_with_incoming_shutdown(Box::pin(connections), shutdown.cancelled_owned())
         .await
 }
 
@@ -123,6 +131,7 @@ struct Edge {
     service: Channel,
     auth: Channel,
     admins: Arc<[String]>,
+    stopping: CancellationToken,
     max_message_bytes: usize,
 }
 
@@ -132,18 +141,23 @@ impl Edge {
             service: deps.channel(service),
             auth: deps.channel(name::AUTH),
             admins: Arc::clone(&deps.admins),
+            stopping: deps.shutdown.clone(),
             max_message_bytes: config.max_message_bytes,
         }
     }
 
-    async fn answer(
-        self,
-        mut request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, Status> {
+    async fn answer(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let mut context = None;
         if !ANONYMOUS.contains(&request.uri().path()) {
             context = Some(self.identify(request.headers()).await?);
         }
+        // Every call has one message, and none may hold the process back when it stops half sent.
+        let (head, body) = request.into_parts();
+        let body = tokio::select! {
+            body = body.collect() => body?.to_bytes(),
+            () = grace(&self.stopping) => return Err(Status::unavailable("the server stops")),
+        };
+        let mut request = http::Request::from_parts(head, Body::new(Full::new(body)));
         let span = trace::edge(context.as_ref(), request.headers(), || {
             let operation_id = context.as_ref().map_or("", |c| c.operation_id.as_str());
             info_span!("grpc.request", operation.id = operation_id)
@@ -217,6 +231,17 @@ impl Service<http::Request<axum::body::Body>> for Edge {
             edge.max_message_bytes
         };
         let request = request.map(|body| Body::new(Limited::new(body, limit)));
-        Box::pin(async move { Ok(edge.answer(request).await.unwrap_or_else(Status::into_http)) })
+        let running = request.extensions().get::<Calls>().map(Calls::begin);
+        Box::pin(async move {
+            let answer = edge.answer(request).await;
+            drop(running);
+            Ok(answer.unwrap_or_else(Status::into_http))
+        })
     }
+}
+
+/// Returns when the process stops and what was begun had its time to arrive.
+async fn grace(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }

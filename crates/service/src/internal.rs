@@ -3,7 +3,7 @@
 //! In one process a [`Context`] travels as a typed extension. Between two, [`Internal::seal`] turns it into metadata, beside the
 //! trace parent, the version of the protocol, and a *proof* that the caller is of the cluster: a token signed with the
 //! cluster's secret, short-lived and reused for half its life. [`Internal::guard`] is the other end: it refuses whatever
-//! comes without a proof, another version, or a call that is meant for another instance; it restores the context, and lets no such
+//! comes without a proof, a version too far away, or a call that is meant for another instance; it restores the context, and lets no such
 //! metadata pass on. A proof says "of the cluster", so the network between services must be trusted or encrypted.
 
 use std::{
@@ -154,11 +154,10 @@ impl Internal {
                     "its proof is not good ({e}); all need the same secret and time"
                 ))
             })?;
-        let version = headers
-            .get(VERSION)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("none");
-        if version != WIRE_VERSION.to_string() {
+        let version = headers.get(VERSION).and_then(|v| v.to_str().ok());
+        let version = version.and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+        // During an update the version before and the next one are there as well.
+        if version.abs_diff(WIRE_VERSION) > 1 || version == 0 {
             return Err(Status::failed_precondition(format!(
                 "the caller speaks version {version} of the protocol between services, this one {WIRE_VERSION}: finish the update"
             )));

@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod health;
 pub mod internal;
 pub mod invalidation;
+pub mod listen;
 pub mod lists;
 pub mod notification;
 pub mod ops;

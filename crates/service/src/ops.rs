@@ -1,5 +1,7 @@
 //! The operator's port: liveness, readiness, metrics, build info and the log filter. Not for clients, no authentication.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
@@ -7,11 +9,14 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     health::Readiness,
+    listen::{Limits, Listener},
     telemetry::{LogFilter, Metrics},
 };
 
@@ -44,6 +49,12 @@ pub struct Ops {
 /// Longest log filter that is taken, in bytes.
 const MAX_BODY: usize = 4096;
 
+/// Limits of the port. Few use it, and a metrics scraper keeps its connection.
+const LIMITS: Limits = Limits {
+    connections: 256,
+    silence: Duration::from_secs(10),
+};
+
 /// Serves the port until the process ends: it still answers while other work is being finished.
 pub async fn serve(ops: Ops, listener: TcpListener) -> std::io::Result<()> {
     let router = Router::new()
@@ -57,7 +68,10 @@ pub async fn serve(ops: Ops, listener: TcpListener) -> std::io::Result<()> {
         .route("/loglevel", get(log_filter).put(set_log_filter))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(ops);
-    axum::serve(listener, router).await
+    Listener::new(listener, LIMITS, CancellationToken::new())
+        .http1(&TaskTracker::new(), TowerToHyperService::new(router))
+        .await;
+    Ok(())
 }
 
 async fn ready(State(ops): State<Ops>) -> impl IntoResponse {

@@ -101,11 +101,25 @@ pub(crate) fn is_duplicate(e: &Error) -> bool {
     matches!(&*e.kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE)
 }
 
-/// The index named in the message of a duplicate-key error (`... index: NAME dup key: ...`); `None` if it is the `_id`.
-pub(crate) fn violated(schema: &'static Schema, message: &str) -> Option<&'static str> {
-    let name = message.split(" index: ").nth(1)?.split(' ').next()?;
+/// The index named in the message of a duplicate-key error (`... index: NAME dup key: ...`).
+///
+/// # Errors
+/// `Unavailable` if the schema names no such index: a newer version of this program has made it, or an operator.
+pub(crate) fn violated(schema: &'static Schema, message: &str) -> Result<&'static str, StoreError> {
+    let after = message.split_once(" index: ");
+    let name = after
+        .and_then(|(_, rest)| rest.split(' ').next())
+        .unwrap_or("?");
+    if name == "_id_" {
+        return Ok(schema.key.name);
+    }
     let found = schema.unique.iter().find(|index| index.name == name);
-    found.map(|index| index.name)
+    found.map(|index| index.name).ok_or_else(|| {
+        StoreError::Unavailable(format!(
+            "the unique index {name} of {}, which this version does not know, refuses a document; upgrade, or drop the index",
+            schema.collection
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -116,11 +130,15 @@ mod tests {
 
     #[test]
     fn names_the_violated_index() {
-        let of = |message| violated(Item::SCHEMA, message);
+        let of = |message| violated(Item::SCHEMA, message).ok();
         let message = "E11000 duplicate key error collection: db.conformance_items index: by_place dup key: { shelf: \"x index: y\", place: 1 }";
         assert_eq!(of(message), Some("by_place"));
         let key = "E11000 duplicate key error collection: db.conformance_items index: _id_ dup key: { _id: \"a index: by_place \" }";
-        assert_eq!(of(key), None);
+        assert_eq!(of(key), Some("key"));
+        assert_eq!(
+            of("E11000 duplicate key error collection: db.x index: newer dup key: { }"),
+            None
+        );
         assert_eq!(of("something else"), None);
     }
 }

@@ -48,7 +48,7 @@ enum Answer {
 
 enum Stop {
     /// The values are taken, as far as the server says in this index.
-    Conflict(Option<&'static str>),
+    Conflict(Result<&'static str>),
     Refused(String),
 }
 
@@ -179,13 +179,12 @@ impl Inserts<'_> {
         self.store.metrics.conflict();
         // Servers differ in which of two violated indexes they name; the contract says the key.
         let stored = self.look_up().await?;
+        let key = self.table.schema.key.name;
         let is_stored = self
             .pending
             .front()
             .is_some_and(|first| stored.contains(first.id()));
-        let index = named
-            .filter(|_| !is_stored)
-            .unwrap_or(self.table.schema.key.name);
+        let index = if is_stored { key } else { named? };
         self.end(run, item, Outcome::Conflict(index));
         let mut ended = HashSet::new();
         let found: Vec<_> = self
@@ -196,7 +195,7 @@ impl Inserts<'_> {
             .collect();
         for (run, item) in found {
             if ended.insert(run) {
-                self.end(run, item, Outcome::Conflict(self.table.schema.key.name));
+                self.end(run, item, Outcome::Conflict(key));
             }
         }
         Ok(())

@@ -205,3 +205,73 @@ fn by_fields(table: &Table, page: &Page, shared: &[usize], rest: &[usize]) -> (D
         .map(|&i| (name(i), Bson::Int32(direction(page))));
     (filter, sort.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use magpie_store::{
+        Document as _,
+        documents::{Conversation, Hidden, Message},
+        key,
+    };
+    use mongodb::{Client, options::ClientOptions};
+
+    use super::*;
+
+    /// What a page asks for; nobody is connected to.
+    fn asked(schema: &'static magpie_store::Schema, page: &Page) -> (Document, Document) {
+        let client = Client::with_options(ClientOptions::default()).unwrap();
+        let documents = client.database("d").collection(schema.collection);
+        let table = Table::new(schema, documents, schema.fields.len()).unwrap();
+        query(&table, page).unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn pages_are_ranges_of_one_index_in_its_order() {
+        let newest = Page::of("by_seq", key!["si_a"], 1).descending();
+        assert_eq!(
+            asked(Message::SCHEMA, &newest),
+            (doc! { "conversation_id": "si_a" }, doc! { "seq": -1 })
+        );
+        let pull = Page::of("by_seq", key!["si_a"], 50).between(10, 60);
+        let pull = Page {
+            after: Some(key![20]),
+            ..pull
+        };
+        assert_eq!(
+            asked(Message::SCHEMA, &pull),
+            (
+                doc! { "conversation_id": "si_a", "seq": { "$gte": 10_i64, "$lte": 60_i64, "$gt": 20_i64 } },
+                doc! { "seq": 1 }
+            )
+        );
+        let list = Page {
+            after: Some(key!["si_b"]),
+            ..Page::of("key", key!["u"], 50)
+        };
+        assert_eq!(
+            asked(Conversation::SCHEMA, &list),
+            (
+                doc! { "owner_id": "u", "_id": { "$gt": "u\u{1}si_b", "$lt": "u\u{2}" } },
+                doc! { "_id": 1 }
+            )
+        );
+        let hidden = Page::of("key", key!["u", "si_a"], 50).between(1, 2);
+        let (filter, _) = asked(Hidden::SCHEMA, &hidden);
+        let range = doc! { "$gte": "u\u{1}si_a\u{1}8000000000000001", "$lt": "u\u{1}si_a\u{1}8000000000000002\u{2}" };
+        assert_eq!(filter, doc! { "user_id": "u", "_id": range });
+        let pending = Page {
+            after: Some(vec![
+                Value::Blob("p".into()),
+                Value::from("u"),
+                Value::from("c"),
+            ]),
+            ..Page::of("by_pending", Vec::new(), 50)
+        };
+        let (filter, sort) = asked(Conversation::SCHEMA, &pending);
+        assert_eq!(
+            sort,
+            doc! { "pending": 1, "owner_id": 1, "conversation_id": 1 }
+        );
+        assert_eq!(filter.get_array("$or").unwrap().len(), 3);
+    }
+}

@@ -1,7 +1,8 @@
 //! Opens connections, and makes sure that the database is ours, readable by this program, and used by one process.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, Permissions, TryLockError},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -23,12 +24,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let fail = |e: std::io::Error| {
         StoreError::Unavailable(format!("{} can't be locked: {e}", name.display()))
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(fail)?;
+    let file = open_own(&name).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
@@ -39,8 +35,39 @@ pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Opens a file, or makes it, and takes it from everybody but its owner, whatever the umask says.
+fn open_own(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Makes sure that the database's files are its owner's alone. SQLite gives the log and its index the database's mode when it
+/// makes them; those that an earlier version left are corrected here.
+fn own(path: &Path) -> Result<(), StoreError> {
+    let fail = |e: std::io::Error| {
+        StoreError::Unavailable(format!("{} can't be opened: {e}", path.display()))
+    };
+    drop(open_own(path).map_err(fail)?);
+    for suffix in ["-wal", "-shm"] {
+        let name = beside(path, suffix);
+        if name.exists() {
+            drop(open_own(&name).map_err(fail)?);
+        }
+    }
+    Ok(())
+}
+
 /// Opens the writer's connection; makes the database if there is none.
 pub(crate) fn open_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    own(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

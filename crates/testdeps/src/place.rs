@@ -59,7 +59,9 @@ fn take(base: &Path, port: u16) -> Option<Place> {
         return None;
     }
     let dir = base.join(port.to_string());
-    remove(&dir);
+    if !is_removed(&dir) {
+        return None;
+    }
     fs::create_dir(&dir).ok()?;
     Some(Place {
         port,
@@ -68,21 +70,29 @@ fn take(base: &Path, port: u16) -> Option<Place> {
     })
 }
 
-/// Deletes the folders of test processes that were killed, or that kept a server in a static.
+/// Deletes the folders of test processes that were killed, or that kept a server in a static. What can't be deleted, because a
+/// killed server is not quite dead, is for the next one.
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let dir = entry.path();
-        if entry.file_type().is_ok_and(|t| t.is_dir())
-            && File::open(dir.with_extension("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+            continue;
+        }
+        // Held until the folder is gone: nobody takes it meanwhile.
+        if let Ok(lock) = File::open(dir.with_extension("lock"))
+            && lock.try_lock().is_ok()
         {
-            remove(&dir);
+            is_removed(&dir);
         }
     }
 }
 
 fn remove(dir: &Path) {
-    if let Err(error) = fs::remove_dir_all(dir) {
-        let gone = error.kind() == std::io::ErrorKind::NotFound;
-        assert!(gone, "{} can't be deleted: {error}", dir.display());
-    }
+    assert!(is_removed(dir), "{} can't be deleted", dir.display());
+}
+
+fn is_removed(dir: &Path) -> bool {
+    fs::remove_dir_all(dir)
+        .err()
+        .is_none_or(|e| e.kind() == std::io::ErrorKind::NotFound)
 }

@@ -43,7 +43,7 @@ impl Call {
     /// The body of a plain route: JSON, whatever the content type says.
     pub(crate) fn json<T: DeserializeOwned + Default>(&self) -> Result<T> {
         let value = magpie_proto::json::from_slice(&self.body)
-            .map_err(|e| Error::args(format!("request body: {e}")))?;
+            .map_err(|e| Error::args(format!("request body: {}", without_types(&e.to_string()))))?;
         check_present(&self.body, self.not_null)?;
         Ok(value)
     }
@@ -77,6 +77,24 @@ where
     data(answer.get_ref())
 }
 
+/// The text of a parser's error without the names that our types have.
+fn without_types(text: &str) -> String {
+    let mut told = Vec::new();
+    let mut words = text.split(' ');
+    while let Some(word) = words.next() {
+        match word {
+            "struct" => {
+                told.push("object");
+                words.next();
+            }
+            word => told.push(word),
+        }
+    }
+    told.join(" ")
+        .replace("expected object", "expected an object")
+        .replace("recursion limit exceeded", "nested too deeply")
+}
+
 /// Refuses a body in which one of these lists is absent or null: once it is a protobuf message, nobody can tell that from
 /// an empty list.
 fn check_present(body: &[u8], fields: &[&str]) -> Result<()> {
@@ -106,6 +124,22 @@ fn capitalised(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_no_type_of_ours() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Inner {
+            _a: i32,
+        }
+        let error = magpie_proto::json::from_slice::<Inner>(b"[1").unwrap_err();
+        assert!(error.to_string().contains("struct Inner"), "{error}");
+        let told = without_types(&error.to_string());
+        assert!(
+            told.contains("expected an object") && !told.contains("Inner"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn a_list_may_be_empty_where_it_may_not_be_absent() {

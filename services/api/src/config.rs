@@ -18,6 +18,10 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// How long a client may take to send a request's head, in milliseconds.
     pub header_timeout_ms: u64,
+    /// Requests for messages, whose answers may be large, being worked on; further ones wait their turn.
+    pub max_pulls: usize,
+    /// Receivers that one batch names.
+    pub max_batch: usize,
     /// Receivers of one batch that are sent to at the same time.
     pub batch_parallel: usize,
 }
@@ -31,6 +35,8 @@ impl Default for Config {
             max_requests: 1_000,
             request_timeout_ms: 30_000,
             header_timeout_ms: 10_000,
+            max_pulls: 32,
+            max_batch: 1_000,
             batch_parallel: 16,
         }
     }

@@ -6,7 +6,7 @@ use magpie_proto::{
     json,
     openim::sdkws::{MsgData, OfflinePushInfo},
 };
-use magpie_service::notification::Notification;
+use magpie_service::{Context, notification::Notification};
 use magpie_types::{
     Error, Platform, Result, SessionType,
     ids::random_client_msg_id,
@@ -122,9 +122,13 @@ pub(crate) async fn simple(call: Call) -> Answer {
         return Err(Error::args("missing sendID").into());
     }
     context.require_self(&sender)?;
+    let context = &Context {
+        platform_id: Platform::Admin.number(),
+        ..context.clone()
+    };
     let profile = profile(&call.deps, context, &sender)
         .await?
-        .ok_or_else(|| Error::not_found("record not found"))?;
+        .ok_or_else(|| Error::not_found(format!("record not found: user {sender:?}")))?;
     let text = json::to_vec(&Markdown { content }).map_err(Error::internal)?;
     let msg = MsgData {
         send_id: sender,

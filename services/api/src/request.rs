@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use magpie_discovery::name;
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
-use magpie_service::{Caller, Context, Deps, trace};
+use magpie_service::{Caller, Context, Deps, listen::GRACE, trace};
 use magpie_types::{Code, Error, UserId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument as _, info_span};
@@ -26,6 +26,13 @@ use crate::{
 /// Paths that need no token; everything that begins like them counts.
 const WITHOUT_TOKEN: [&str; 2] = ["/auth/get_admin_token", "/auth/parse_token"];
 
+/// Routes that answer with messages, which may be large.
+const PULLS: [&str; 3] = [
+    "/msg/pull_msg_by_seq",
+    "/jssdk/get_active_conversations",
+    "/jssdk/get_conversations",
+];
+
 /// This much of a body needs no part of the memory for bodies. A caller without a token can't send more.
 const SMALL_BODY: usize = 64 << 10;
 
@@ -37,6 +44,8 @@ pub(crate) struct Api {
     requests: Semaphore,
     /// KiB of memory for bodies.
     bodies: Semaphore,
+    /// Turns of pulls.
+    pulls: Semaphore,
 }
 
 impl Api {
@@ -44,8 +53,10 @@ impl Api {
         let posts = routes::all().filter(|route| route.method == RouteMethod::Post);
         let requests = Semaphore::new(config.max_requests);
         let bodies = Semaphore::new(config.max_bodies_bytes >> 10);
+        let pulls = Semaphore::new(config.max_pulls);
         Self {
             deps,
+            pulls,
             routes: posts.map(|route| (route.path, route)).collect(),
             requests,
             bodies,
@@ -124,7 +135,18 @@ impl Api {
             Some(_) => self.config.max_body_bytes,
             None => self.config.max_body_bytes.min(SMALL_BODY),
         };
-        let (body, _memory) = read(body, limit, &self.bodies).await?;
+        let (body, _memory) = tokio::select! {
+            read = read(body, limit, &self.bodies) => read?,
+            () = self.grace() => {
+                return Err(Failure::Unbound(Error::args("the server stopped before the body was there")));
+            }
+        };
+        // A client that is slow to send has no turn yet.
+        let _turn = if PULLS.contains(&route.path) {
+            self.pulls.acquire().await.ok()
+        } else {
+            None
+        };
         let call = Call {
             deps: self.deps.clone(),
             config: self.config.clone(),
@@ -138,6 +160,12 @@ impl Api {
             Failure::NotBuilt(_) => not_built(route.path),
             other => other,
         })
+    }
+
+    /// Returns when the process stops and what was begun had its time to arrive.
+    async fn grace(&self) {
+        self.deps.shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
     }
 
     /// Who sends a POST; nobody where no token is needed.

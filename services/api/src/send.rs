@@ -125,6 +125,10 @@ pub(crate) async fn batch(call: Call) -> Answer {
         .take()
         .ok_or_else(|| Failure::Unbound(Error::args("recvIDs is missing")))?;
     let context = admin(&call)?;
+    if receivers.len() > call.config.max_batch {
+        let text = format!("recvIDs has more than {} users", call.config.max_batch);
+        return Err(Error::args(text).into());
+    }
     let receivers = if body.is_send_all == Some(true) {
         everybody(&call.deps, context).await?
     } else {

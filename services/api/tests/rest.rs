@@ -425,3 +425,46 @@ async fn shutdown_ends_idle_connections() {
     world.deps.tasks.close();
     world.deps.tasks.wait().await;
 }
+
+#[cfg(test)]
+#[tokio::test]
+async fn refusals_name_the_user_and_fields_have_a_longest_value() {
+    let world = world(magpie_api::Config {
+        max_batch: 2,
+        ..Default::default()
+    })
+    .await;
+    let admin = world.admin().await;
+    world.user(&admin, "u1").await;
+    let register = async |nickname: &str| {
+        let users = json!({"users": [{"userID": "u1", "nickname": nickname}]});
+        world.post(&admin, "/user/user_register", users).await
+    };
+    let again = register("n").await;
+    assert_eq!(again.code(), 1102);
+    let text = again.body["errDlt"].as_str().unwrap();
+    assert!(text.contains("u1"), "{text}");
+    assert_eq!(register(&"x".repeat(17 << 10)).await.code(), 1001);
+
+    let batch = json!({
+        "sendID": "u1", "recvIDs": ["a", "b", "c"], "content": {"content": "x"}, "contentType": 101, "sessionType": 1
+    });
+    let batch = world.post(&admin, "/msg/batch_send_msg", batch).await;
+    assert_eq!(batch.code(), 1001, "{}", batch.body);
+
+    let deep = format!(
+        "{{\"content\":{}{}}}",
+        "{\"a\":".repeat(500),
+        "}".repeat(500)
+    );
+    let headers = [("operationID", "op"), ("token", admin.as_str())];
+    let deep = world.call("POST", "/msg/send_msg", &headers, deep).await;
+    assert_eq!((deep.status, deep.code()), (400, 1001));
+    let list = world.call("POST", "/user/user_register", &headers, "[1]");
+    for answer in [deep, list.await] {
+        let text = answer.body["errDlt"].as_str().unwrap();
+        for inner in ["struct", "Req", "recursion"] {
+            assert!(!text.contains(inner), "{text}");
+        }
+    }
+}

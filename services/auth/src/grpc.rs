@@ -117,7 +117,7 @@ impl AuthGrpc {
             .users_info
             .into_iter()
             .find(|u| u.user_id == user_id);
-        found.ok_or_else(|| Error::not_found("record not found"))
+        found.ok_or_else(|| Error::not_found(format!("record not found: user {user_id:?}")))
     }
 
     async fn admin_token(&self, request: GetAdminTokenReq) -> Result<GetAdminTokenResp> {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Connections of one gateway process; further handshakes get 1601.
     pub max_connections: usize,
+    /// Connections of one user on one platform; a further one ends the oldest. A client may be back before its old connection is
+    /// known to be dead, so this is no limit of devices.
+    pub max_connections_per_user: usize,
     /// Handshakes under way at once; further connections wait in the kernel's backlog.
     pub max_handshakes: usize,
     /// Longest handshake, from the accepted connection to its answer, in milliseconds.
@@ -57,6 +60,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_connections_per_user: 32,
             max_handshakes: 1024,
             handshake_timeout_ms: 10_000,
             max_head_bytes: 16 << 10,

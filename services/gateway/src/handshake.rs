@@ -36,8 +36,12 @@ struct Accepted {
 
 /// Serves a new socket: its handshake, then a task for the connection. `permit` is held during the handshake.
 pub(crate) async fn run(hub: Arc<Hub>, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
-    let accepted =
-        tokio::time::timeout(hub.config.handshake_timeout(), accept(&hub, &mut stream)).await;
+    let handshake = tokio::time::timeout(hub.config.handshake_timeout(), accept(&hub, &mut stream));
+    let stopping = hub.deps.shutdown.clone();
+    // One that is not done when the process stops is tried again elsewhere.
+    let Some(accepted) = stopping.run_until_cancelled(handshake).await else {
+        return;
+    };
     match accepted {
         Ok(Ok(Some(accepted))) => begin(&hub, stream, accepted, permit).await,
         Ok(Ok(None)) => {}

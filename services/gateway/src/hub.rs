@@ -193,9 +193,25 @@ impl Hub {
             operation_id,
         )
         .await;
+        self.end_surplus(conn);
         self.report(&conn.user).await;
         if self.deps.shutdown.is_cancelled() {
             conn.drain();
+        }
+    }
+
+    /// Ends the oldest connections of a user on a platform while there are more than the limit. They are not kicked: their
+    /// login is good, and it is the same client, most likely.
+    fn end_surplus(&self, new: &Conn) {
+        let mut same = self.registry.of(&new.user);
+        same.retain(|c| c.platform == new.platform);
+        same.sort_unstable_by_key(|c| c.number);
+        let surplus = same
+            .len()
+            .saturating_sub(self.config.max_connections_per_user);
+        for conn in &same[..surplus] {
+            self.registry.remove(conn);
+            conn.end(None, "too many");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use magpie_presence::GatewayId;
 use magpie_proto::magpie::gateway::delivery_server::DeliveryServer;
 use magpie_proto::openim::msggateway::msg_gateway_server::MsgGatewayServer;
-use magpie_service::Deps;
+use magpie_service::{Deps, listen::AcceptErrors};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -18,8 +18,6 @@ use crate::grpc::GatewayService;
 use crate::hub::Hub;
 use crate::{handshake, missed, subscriptions};
 
-/// Pause after a socket could not be accepted, usually because no file descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Clients told to reconnect at once; a pause follows each group, so that they don't come back all together.
 pub(crate) const DRAIN_GROUP: usize = 500;
 /// Pause between groups, and between looks at who is left.
@@ -61,6 +59,7 @@ impl Gateway {
         let hub = self.hub;
         let shutdown = hub.deps.shutdown.clone();
         let handshakes = Arc::new(Semaphore::new(hub.config.max_handshakes));
+        let mut errors = AcceptErrors::default();
         loop {
             let next = async {
                 let permit = Arc::clone(&handshakes).acquire_owned().await;
@@ -79,10 +78,7 @@ impl Gateway {
                         .tasks
                         .spawn(handshake::run(Arc::clone(&hub), stream, permit));
                 }
-                (_, Err(e)) => {
-                    tracing::warn!(error = %e, "a connection was not accepted");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                (_, Err(e)) => errors.pause(&e).await,
                 (Err(_closed), _) => break,
             }
         }

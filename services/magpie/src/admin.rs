@@ -30,9 +30,28 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         .context("no runtime")?;
     let config = config(&args.server)?;
     if let AdminCommand::Stats { ops } = &args.command {
+        if ops.is_none() && args.server.api.is_some() {
+            return Err(Failure::Usage(
+                "stats come from the operators' port, not from the REST API; name it with --ops"
+                    .to_owned(),
+            ));
+        }
         let ops = address("--ops", ops.as_deref(), config.listen.ops)?;
         runtime.block_on(stats(&ops))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if matches!(args.command, AdminCommand::Status) {
+        #[cfg(feature = "cluster")]
+        return Ok(
+            match runtime.block_on(crate::process::cluster::status::show(&config))? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            },
+        );
+        #[cfg(not(feature = "cluster"))]
+        return Err(Failure::Usage(
+            "this build has no cluster engines (cargo feature `cluster`)".to_owned(),
+        ));
     }
     let access = Access::of(&args.server)?;
     runtime.block_on(async {
@@ -160,7 +179,7 @@ async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Resu
                 to.as_deref().or(group.as_deref()).unwrap_or_default()
             ));
         }
-        AdminCommand::Stats { .. } => {}
+        AdminCommand::Stats { .. } | AdminCommand::Status => {}
     }
     Ok(())
 }

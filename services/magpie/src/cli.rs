@@ -254,6 +254,8 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         from: Option<String>,
     },
+    /// Print a cluster's instances, its engines, how far its consumers are behind, and what is wrong; exit code 1 if anything is.
+    Status,
     /// Print the server's build, readiness and metrics.
     Stats {
         /// Operator's port of the server [default: where the configuration has `listen.ops`].

@@ -5,10 +5,18 @@
 //!
 //! - `services`: which services there are and what each is given. `embedded` and `cluster`: the engines, and how services of this
 //!   process are found. `ports`, `announce`, `data`: listeners, the line that says "ready", the data directory.
+#![cfg_attr(
+    not(all(feature = "embedded", feature = "cluster")),
+    allow(
+        unused_variables,
+        dead_code,
+        reason = "each set of engines uses what the other does not"
+    )
+)]
 
 mod announce;
 #[cfg(feature = "cluster")]
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod data;
 #[cfg(feature = "embedded")]
 mod embedded;
@@ -172,7 +180,7 @@ enum Place {
     #[cfg(feature = "embedded")]
     Embedded(embedded::Place),
     #[cfg(feature = "cluster")]
-    Cluster(cluster::Place),
+    Cluster(Box<cluster::Place>),
 }
 
 /// What services are given, and the way to be found.
@@ -188,7 +196,9 @@ impl Place {
             #[cfg(feature = "embedded")]
             EngineSet::Embedded => embedded::Place::take(config).map(Self::Embedded),
             #[cfg(feature = "cluster")]
-            EngineSet::Cluster => cluster::Place::take(config).map(Self::Cluster),
+            EngineSet::Cluster => {
+                cluster::Place::take(config).map(|place| Self::Cluster(Box::new(place)))
+            }
             #[cfg(not(all(feature = "embedded", feature = "cluster")))]
             missing => Err(Failure::Usage(format!(
                 "this build has no {missing:?} engines; build it with that cargo feature"
@@ -206,7 +216,7 @@ impl Place {
             #[cfg(feature = "embedded")]
             Self::Embedded(place) => {
                 drop(internal);
-                Ok(place.open(config).await?)
+                place.open(config).await
             }
             #[cfg(feature = "cluster")]
             Self::Cluster(place) => Ok(place.open(config, plan, internal).await?),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use magpie_proto::openim::sdkws::MsgData;
-use magpie_service::Deps;
+use magpie_service::{Deps, invalidation::Stale};
 use magpie_store::{
     Document as _, Documents as _, Value,
     documents::{Conversation, Friend, Message, Participants, User},
@@ -70,15 +70,25 @@ impl Caches {
             caches.recv_opts.clone(),
             caches.friends.clone(),
         );
-        deps.invalidations.listen(move |schema, key| {
-            if schema.collection == User::SCHEMA.collection {
+        deps.invalidations.listen(move |stale| match stale {
+            Stale::Document(schema, key) if schema.collection == User::SCHEMA.collection => {
                 if let [Value::Text(id)] = key {
                     users.invalidate(id);
                 }
-            } else if schema.collection == Conversation::SCHEMA.collection {
+            }
+            Stale::Document(schema, key)
+                if schema.collection == Conversation::SCHEMA.collection =>
+            {
                 pair(key).inspect(|k| recv_opts.invalidate(k));
-            } else if schema.collection == Friend::SCHEMA.collection {
+            }
+            Stale::Document(schema, key) if schema.collection == Friend::SCHEMA.collection => {
                 pair(key).inspect(|k| friends.invalidate(k));
+            }
+            Stale::Document(..) => {}
+            Stale::Everything => {
+                users.invalidate_all();
+                recv_opts.invalidate_all();
+                friends.invalidate_all();
             }
         });
         caches

@@ -10,11 +10,18 @@ pub struct Config {
     pub friend_verify: bool,
     /// Largest content of one message, bytes.
     pub max_content_bytes: usize,
+    /// Largest rest of one message: names, options, attached info, the application's own field, bytes.
+    pub max_fields_bytes: usize,
     /// Largest request, bytes.
     pub max_request_bytes: usize,
-    /// Most seqs one pull answers per conversation.
+    /// Most seqs one pull by ranges answers per conversation, and one by a list names.
     pub max_pull: usize,
-    /// Most conversations one request names.
+    /// Where the answer of a pull ends, bytes; older messages of a range are left out then, and conversations after it. 4 MiB hold
+    /// the 100 messages of 40 KiB that SDKs ask for at most. Native SDKs drop frames above 1 MiB (compressed), whatever they asked for.
+    pub max_pull_bytes: usize,
+    /// Most conversations one pull names; SDKs name about 100.
+    pub max_pull_conversations: usize,
+    /// Most conversations one request for positions names.
     pub max_conversations: usize,
     /// Entries of each cache (users, participants, conversation settings, recent sends).
     pub cache_entries: u64,
@@ -29,8 +36,11 @@ impl Default for Config {
         Self {
             friend_verify: false,
             max_content_bytes: 40 << 10,
+            max_fields_bytes: 64 << 10,
             max_request_bytes: 8 << 20,
             max_pull: 1000,
+            max_pull_bytes: 4 << 20,
+            max_pull_conversations: 1000,
             max_conversations: 5000,
             cache_entries: 100_000,
             cache_seconds: 30,

@@ -19,7 +19,7 @@ use magpie_store::{
 };
 use magpie_types::{ConversationId, Error, Result, msg::content_type};
 
-use crate::{Service, access, pull::state, read::raise, revoke::position};
+use crate::{Service, access, read::raise, read_msgs::state, revoke::position};
 
 impl Service {
     pub(crate) async fn delete_msgs(&self, ctx: &Context, req: DeleteMsgsReq) -> Result<()> {

@@ -10,7 +10,7 @@ use magpie_service::{Context, IntoStatus as _};
 use magpie_types::{ConversationId, Error};
 use tonic::{Request, Response, Status};
 
-use crate::Service;
+use crate::{Service, read_msgs::Budget};
 
 /// The service behind its generated trait.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
@@ -157,18 +157,27 @@ impl Msg for Grpc {
         ctx.require_admin().map_err(Error::into_status)?;
         let req = request.into_inner();
         let mut resp = GetMsgByConversationIDsResp::default();
+        let mut budget = Budget::new(self.0.config.max_pull_bytes);
         for id in req.conversation_i_ds {
             let Some(seq) = req.max_seqs.get(&id).copied() else {
                 continue;
             };
             let conversation = ConversationId::trusted(id.as_str());
-            let msgs = self
-                .0
-                .load("", &conversation, seq..=seq)
-                .await
-                .map_err(Error::into_status)?;
-            resp.msg_datas
-                .extend(msgs.into_iter().map(|m| (id.clone(), m)));
+            let load = async {
+                self.0
+                    .reader("", &conversation)
+                    .await?
+                    .load(seq..=seq)
+                    .await
+            };
+            for msg in load.await.map_err(Error::into_status)? {
+                if budget.take(&msg) {
+                    resp.msg_datas.insert(id.clone(), msg);
+                }
+            }
+            if budget.is_spent() {
+                break;
+            }
         }
         Ok(Response::new(resp))
     }

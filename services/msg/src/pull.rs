@@ -1,43 +1,30 @@
 //! Reading messages: by ranges (1002), by lists (1005), the newest visible one (1007) (messages-and-sync.md 8.3 to 8.6).
+//!
+//! Every answer has a budget of bytes. A range beyond it keeps its newest messages, a list its first ones, and the conversations
+//! after that come empty or not at all: seqs without an answer are gaps to a client, which it asks for again when it shows them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use magpie_proto::openim::{
     msg::{GetLastMessageReq, GetLastMessageResp, GetSeqMessageReq, GetSeqMessageResp},
-    sdkws::{MsgData, PullMessageBySeqsReq, PullMessageBySeqsResp, PullMsgs},
+    sdkws::{PullMessageBySeqsReq, PullMessageBySeqsResp, PullMsgs, SeqRange},
 };
 use magpie_service::Context;
-use magpie_store::{
-    Documents as _, Page,
-    documents::{Hidden, Message, UserSeq},
-    key,
-};
-use magpie_types::{
-    ConversationId, Error, Result,
-    msg::{content_type, status},
-};
-use prost::Message as _;
+use magpie_types::{ConversationId, Error, Result, msg::status};
 
-use crate::{Service, access::Window};
+use crate::{Service, access::Window, read_msgs::Budget};
 
 const DESCENDING: i32 = 1;
 /// How many messages back a search for a visible last message reads per step.
 const LAST_STEP: i64 = 20;
 
-/// Message states in the store.
-pub(crate) mod state {
-    /// Revoked: shown as a 2101.
-    pub(crate) const REVOKED: i32 = 1;
-    /// Deleted for everybody: only seq and status are shown.
-    pub(crate) const DELETED: i32 = 4;
-}
-
-fn placeholder(seq: i64) -> MsgData {
-    MsgData {
-        seq,
-        status: status::DELETED,
-        ..MsgData::default()
-    }
+/// The last range of each conversation, in the order of the request: the answer has room for one.
+fn last_of_each(mut ranges: Vec<SeqRange>) -> Vec<SeqRange> {
+    let mut seen = HashSet::new();
+    ranges.reverse();
+    ranges.retain(|range| seen.insert(range.conversation_id.clone()));
+    ranges.reverse();
+    ranges
 }
 
 fn put(
@@ -61,10 +48,14 @@ impl Service {
         req: PullMessageBySeqsReq,
     ) -> Result<PullMessageBySeqsResp> {
         ctx.require_self(&req.user_id)?;
-        self.check_count(req.seq_ranges.len())?;
+        self.check_pulled(req.seq_ranges.len())?;
         let mut resp = PullMessageBySeqsResp::default();
+        let mut budget = Budget::new(self.config.max_pull_bytes);
         let (mut asked, mut refused) = (0, 0);
-        for range in req.seq_ranges {
+        for range in last_of_each(req.seq_ranges) {
+            if budget.is_spent() {
+                break;
+            }
             asked += 1;
             let Ok(conversation) = ConversationId::parse(&range.conversation_id) else {
                 refused += 1;
@@ -92,9 +83,10 @@ impl Service {
             if high < low {
                 continue;
             }
-            let msgs = self.load(&req.user_id, &conversation, low..=high).await?;
+            let reader = self.reader(&req.user_id, &conversation).await?;
+            let (msgs, whole) = reader.newest(low..=high, &mut budget).await?;
             let is_end = if req.order == DESCENDING {
-                range.begin <= window.low
+                whole && range.begin <= window.low
             } else {
                 window.high <= range.end
             };
@@ -123,17 +115,19 @@ impl Service {
         req: GetSeqMessageReq,
     ) -> Result<GetSeqMessageResp> {
         ctx.require_self(&req.user_id)?;
-        self.check_count(req.conversations.len())?;
+        self.check_pulled(req.conversations.len())?;
+        let named: usize = req.conversations.iter().map(|c| c.seqs.len()).sum();
+        if named > self.config.max_pull {
+            return Err(Error::args(format!(
+                "at most {} seqs in one request",
+                self.config.max_pull
+            )));
+        }
         let mut resp = GetSeqMessageResp::default();
+        let mut budget = Budget::new(self.config.max_pull_bytes);
         for asked in req.conversations {
             // Every conversation asked for has an entry: TypeScript clients read it unchecked.
             let conversation = ConversationId::trusted(asked.conversation_id);
-            if asked.seqs.len() > self.config.max_pull {
-                return Err(Error::args(format!(
-                    "at most {} seqs per conversation",
-                    self.config.max_pull
-                )));
-            }
             let mut pulled = PullMsgs::default();
             if let Some(view) = self.view(ctx, &req.user_id, &conversation).await? {
                 let Window { low, high } = view.window();
@@ -147,27 +141,18 @@ impl Service {
                 } else if req.order != DESCENDING && above {
                     (pulled.is_end, pulled.end_seq) = (true, high);
                 }
+                let mut seen = HashSet::new();
                 let seqs: Vec<i64> = asked
                     .seqs
                     .into_iter()
-                    .filter(|s| (low..=high).contains(s))
+                    .filter(|s| (low..=high).contains(s) && seen.insert(*s))
                     .collect();
-                if let (Some(min), Some(max)) = (seqs.iter().min(), seqs.iter().max()) {
-                    let mut found: HashMap<i64, MsgData> = HashMap::new();
-                    if max - min < self.max_pull() {
-                        let loaded = self.load(&req.user_id, &conversation, *min..=*max).await?;
-                        found.extend(loaded.into_iter().map(|m| (m.seq, m)));
-                    } else {
-                        for seq in &seqs {
-                            let loaded =
-                                self.load(&req.user_id, &conversation, *seq..=*seq).await?;
-                            found.extend(loaded.into_iter().map(|m| (m.seq, m)));
-                        }
-                    }
-                    pulled.msgs = seqs
-                        .iter()
-                        .map(|s| found.get(s).cloned().unwrap_or_else(|| placeholder(*s)))
-                        .collect();
+                if !seqs.is_empty() && !budget.is_spent() {
+                    let reader = self.reader(&req.user_id, &conversation).await?;
+                    pulled.msgs = reader.listed(&seqs, &mut budget).await?;
+                }
+                if pulled.msgs.len() < seqs.len() {
+                    (pulled.is_end, pulled.end_seq) = (false, 0);
                 }
             }
             put(
@@ -186,85 +171,52 @@ impl Service {
         req: GetLastMessageReq,
     ) -> Result<GetLastMessageResp> {
         ctx.require_self(&req.user_id)?;
-        self.check_count(req.conversation_i_ds.len())?;
+        self.check_pulled(req.conversation_i_ds.len())?;
         let mut resp = GetLastMessageResp::default();
-        for id in req.conversation_i_ds {
+        let mut budget = Budget::new(self.config.max_pull_bytes);
+        let ids: BTreeSet<String> = req.conversation_i_ds.into_iter().collect();
+        let mut steps = ids.len() + self.config.max_pull;
+        for id in ids {
+            if budget.is_spent() {
+                break;
+            }
             let conversation = ConversationId::trusted(id);
             let Some(view) = self.view(ctx, &req.user_id, &conversation).await? else {
                 continue;
             };
             let Window { low, mut high } = view.window();
-            while high >= low {
-                let step = (high - LAST_STEP + 1).max(low);
-                let msgs = self.load(&req.user_id, &conversation, step..=high).await?;
+            let reader = self.reader(&req.user_id, &conversation).await?;
+            let mut width = 1;
+            while high >= low && steps > 0 {
+                steps -= 1;
+                let step = (high - width + 1).max(low);
+                let msgs = reader.load(step..=high).await?;
                 if let Some(last) = msgs.into_iter().rev().find(|m| m.status < status::DELETED) {
-                    resp.msgs.insert(conversation.to_string(), last);
+                    if budget.take(&last) {
+                        resp.msgs.insert(conversation.to_string(), last);
+                    }
                     break;
                 }
                 high = step - 1;
+                width = LAST_STEP;
             }
         }
         Ok(resp)
     }
 
-    /// The messages of a range as the user sees them: one per seq, ascending, placeholders for what is missing.
-    pub(crate) async fn load(
-        &self,
-        user: &str,
-        conversation: &ConversationId,
-        range: std::ops::RangeInclusive<i64>,
-    ) -> Result<Vec<MsgData>> {
-        let (low, high) = (*range.start(), *range.end());
-        let limit = usize::try_from(high - low + 1).unwrap_or(0);
-        let page = Page::of("by_seq", key![conversation.as_str()], limit).between(low, high);
-        let stored: Vec<Message> = self.deps.store.list(page).await?;
-        let page = Page::of("key", key![user, conversation.as_str()], limit).between(low, high);
-        let hidden: Vec<Hidden> = self.deps.store.list(page).await?;
-        let hidden: HashSet<i64> = hidden.into_iter().map(|h| h.seq).collect();
-        let read_by_peer = self.peer_read_seq(user, conversation).await?;
-        let mut by_seq: HashMap<i64, Message> = stored.into_iter().map(|m| (m.seq, m)).collect();
-        range
-            .map(|seq| match by_seq.remove(&seq) {
-                Some(message) => {
-                    let read_up_to = if message.sender_id == user {
-                        read_by_peer.peer
-                    } else {
-                        read_by_peer.own
-                    };
-                    show(message, hidden.contains(&seq), read_up_to)
-                }
-                None => Ok(placeholder(seq)),
-            })
-            .collect()
-    }
-
-    async fn peer_read_seq(&self, user: &str, conversation: &ConversationId) -> Result<ReadSeqs> {
-        if !conversation.as_str().starts_with("si_") {
-            return Ok(ReadSeqs::default());
-        }
-        let Some(p) = self
-            .cache
-            .participants(&self.deps, conversation.stem())
-            .await?
-        else {
-            return Ok(ReadSeqs::default());
-        };
-        let peer = if p.first == user { &p.second } else { &p.first };
-        let id = conversation.as_str();
-        let both: Vec<Option<UserSeq>> = self
-            .deps
-            .store
-            .find_many(vec![key![peer.as_str(), id], key![user, id]])
-            .await?;
-        let mut read = both.into_iter().map(|s| s.map_or(0, |s| s.marked_seq));
-        Ok(ReadSeqs {
-            peer: read.next().unwrap_or(0),
-            own: read.next().unwrap_or(0),
-        })
-    }
-
     fn max_pull(&self) -> i64 {
         i64::try_from(self.config.max_pull).unwrap_or(i64::MAX)
+    }
+
+    /// Conversations of a request that reads messages of each.
+    fn check_pulled(&self, conversations: usize) -> Result<()> {
+        if conversations > self.config.max_pull_conversations {
+            return Err(Error::args(format!(
+                "at most {} conversations in one pull",
+                self.config.max_pull_conversations
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_count(&self, conversations: usize) -> Result<()> {
@@ -276,29 +228,4 @@ impl Service {
         }
         Ok(())
     }
-}
-
-#[derive(Default)]
-struct ReadSeqs {
-    peer: i64,
-    own: i64,
-}
-
-/// A stored message as a reader gets it.
-fn show(message: Message, hidden: bool, read_up_to: i64) -> Result<MsgData> {
-    if message.state == state::DELETED {
-        return Ok(placeholder(message.seq));
-    }
-    let mut msg = MsgData::decode(message.body).map_err(Error::internal)?;
-    msg.is_read = message.seq <= read_up_to
-        && msg.session_type == 1
-        && msg.content_type != content_type::HAS_READ_RECEIPT;
-    if hidden {
-        msg.content = bytes::Bytes::new();
-        msg.status = status::DELETED;
-    } else if message.state == state::REVOKED {
-        msg.content_type = content_type::MSG_REVOKE;
-        msg.content = message.revocation;
-    }
-    Ok(msg)
 }

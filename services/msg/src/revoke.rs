@@ -16,7 +16,7 @@ use magpie_store::{
 use magpie_types::{Code, ConversationId, Error, Result, msg::content_type, time::now_ms};
 use prost::Message as _;
 
-use crate::{Service, pull::state};
+use crate::{Service, read_msgs::state};
 
 impl Service {
     pub(crate) async fn revoke(&self, ctx: &Context, req: RevokeMsgReq) -> Result<()> {

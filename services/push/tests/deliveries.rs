@@ -12,7 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use magpie_discovery::{Channel, InProcess, Registry, name};
-use magpie_presence::{Change, GatewayId, Lookup, Platforms, Presence, PresenceError, Result};
+use magpie_presence::{
+    Change, GatewayId, Lookup, Notice, Platforms, Presence, PresenceError, Result,
+};
 use magpie_proto::magpie::{
     gateway::{
         DeliverReq, DeliverResp, Item,
@@ -101,6 +103,14 @@ impl Presence for Flawed {
 
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.changes()
+    }
+
+    async fn announce(&self, notice: String) -> Result<()> {
+        self.inner.announce(notice).await
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.inner.notices()
     }
 }
 

@@ -43,12 +43,13 @@ impl Third for ThirdGrpc {
         request: Request<FcmUpdateTokenReq>,
     ) -> Result<Response<FcmUpdateTokenResp>, Status> {
         answer(async {
-            let (_, req) = open(request)?;
+            let (ctx, req) = open(request)?;
             if Platform::from_number(req.platform_id).is_none() {
                 return Err(Error::args("platformID is invalid"));
             }
             filled("fcmToken", &req.fcm_token)?;
             filled("account", &req.account)?;
+            ctx.require_self(&req.account)?;
             if req.fcm_token.len() > self.devices.config.max_push_token_bytes {
                 return Err(Error::args("fcmToken is too long"));
             }

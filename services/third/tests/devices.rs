@@ -57,6 +57,11 @@ async fn a_platform_keeps_its_newest_push_token() {
             1001
         );
     }
+    let mut other = client.clone();
+    let foreign = other.fcm_update_token(user("u2").request(token(2, "stolen", 0)));
+    assert_eq!(code(foreign.await), 1002);
+    let stored: PushToken = world.deps.store.find(key!["u1", 2]).await.unwrap().unwrap();
+    assert_eq!(stored.token, "new");
     let badge = |user_id: &str, n| SetAppBadgeReq {
         user_id: user_id.to_owned(),
         app_unread_count: n,

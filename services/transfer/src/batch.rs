@@ -55,12 +55,20 @@ fn stem(conversation: &str) -> &str {
         .map_or(conversation, |(_, stem)| stem)
 }
 
-/// Decodes the records of a batch into runs, one per stem, in order.
-pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Vec<VecDeque<Item>> {
+/// Decodes the records of a batch into runs, one per stem, in order. A record of a version that is too new is nothing to park: it
+/// waits for this process to be updated.
+pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Result<Vec<VecDeque<Item>>> {
     let mut index: HashMap<Bytes, usize> = HashMap::new();
     let mut runs: Vec<VecDeque<Item>> = Vec::new();
     for record in records {
         match Inbound::decode(record.value) {
+            Ok(inbound) if !magpie_proto::is_readable(inbound.version) => {
+                return Err(StoreError::Unavailable(format!(
+                    "a record has version {}, this process knows {}: finish the update",
+                    inbound.version,
+                    magpie_proto::RECORD_VERSION
+                )));
+            }
             Ok(inbound) => {
                 let next = runs.len();
                 let at = *index.entry(record.key).or_insert(next);
@@ -78,7 +86,7 @@ pub(crate) fn runs(records: Vec<Record>, done: &mut Done) -> Vec<VecDeque<Item>>
             Err(e) => done.parked.push((record.position, e.to_string())),
         }
     }
-    runs
+    Ok(runs)
 }
 
 fn span(record: &Inbound) -> Span {
@@ -367,6 +375,7 @@ fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
         traceparent: trace::traceparent(&item.span),
         member_version: 0,
         session_type: record.session_type,
+        version: magpie_proto::RECORD_VERSION,
     };
     done.publish.push(Publish {
         key: Bytes::copy_from_slice(stem(&record.conversation_id).as_bytes()),

@@ -83,7 +83,7 @@ impl Worker {
             .iter()
             .map(|r| (r.position, r.appended_at))
             .collect();
-        let mut runs = batch::runs(batch.records.clone(), &mut done);
+        let mut runs = batch::runs(batch.records.clone(), &mut done)?;
         for run in &mut runs {
             let before = run.len();
             run.retain(|item| {

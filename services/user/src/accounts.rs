@@ -11,7 +11,7 @@ use magpie_proto::openim::{
 use magpie_store::{Documents as _, Outcome, documents::User};
 use magpie_types::{Error, Result, time::now_ms};
 
-use crate::users::{Users, check_new_id, document};
+use crate::users::{Users, check_length, check_new_id, document};
 
 /// Lowest level of a system account.
 pub(crate) const SYSTEM_LEVEL: i32 = 3;
@@ -31,6 +31,7 @@ impl Users {
             face_url,
             app_manger_level,
         } = request;
+        self.check_account(&nick_name, &face_url)?;
         let wanted = !user_id.is_empty();
         if wanted {
             check_new_id(&user_id)?;
@@ -66,6 +67,7 @@ impl Users {
         &self,
         request: &UpdateNotificationAccountInfoReq,
     ) -> Result<()> {
+        self.check_account(&request.nick_name, &request.face_url)?;
         for _ in 0..ATTEMPTS {
             let user = self
                 .find(&request.user_id)
@@ -94,6 +96,11 @@ impl Users {
             }
         }
         Err(Error::internal("the account kept changing"))
+    }
+
+    fn check_account(&self, nick_name: &str, face_url: &str) -> Result<()> {
+        let fields = [("nickName", nick_name), ("faceURL", face_url)];
+        check_length(&fields, self.config.max_field_bytes)
     }
 
     /// A page of system accounts: the one whose id is the keyword, else those whose nickname is.

@@ -12,6 +12,8 @@ pub struct Config {
     pub max_page: usize,
     /// Most users that one call may name or register.
     pub max_users: usize,
+    /// Longest nickname, avatar address or extension of a user, bytes each.
+    pub max_field_bytes: usize,
     /// How long a gateway may take to say who is connected to it, in milliseconds.
     pub gateway_timeout_ms: u64,
 }
@@ -22,6 +24,7 @@ impl Default for Config {
             admin_nicknames: vec!["superAdmin".to_owned()],
             max_page: 10_000,
             max_users: 10_000,
+            max_field_bytes: 16 << 10,
             gateway_timeout_ms: 2_000,
         }
     }

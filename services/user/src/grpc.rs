@@ -89,7 +89,7 @@ impl User for UserGrpc {
     ) -> Result<Response<UserRegisterResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            check_new(&request.users)?;
+            check_new(&request.users, self.users.config.max_field_bytes)?;
             at_most("users", &request.users, self.users.config.max_users)?;
             context.require_admin()?;
             check_distinct(request.users.iter().map(|u| u.user_id.as_str()))?;
@@ -134,7 +134,7 @@ impl User for UserGrpc {
                 .users
                 .find(&request.user_id)
                 .await?
-                .ok_or_else(|| Error::not_found("record not found"))?;
+                .ok_or_else(|| unknown(&request.user_id))?;
             Ok(GetGlobalRecvMessageOptResp {
                 global_recv_msg_opt: user.global_recv_msg_opt,
             })
@@ -289,7 +289,7 @@ impl User for UserGrpc {
                 .users
                 .find(&request.user_id)
                 .await?
-                .ok_or_else(|| Error::not_found("record not found"))?;
+                .ok_or_else(|| unknown(&request.user_id))?;
             if found.app_manger_level < SYSTEM_LEVEL && !self.users.is_admin(&found.user_id) {
                 return Err(Error::no_permission("this is no system account"));
             }
@@ -301,6 +301,10 @@ impl User for UserGrpc {
     }
 
     later_rpcs!();
+}
+
+fn unknown(user_id: &str) -> Error {
+    Error::not_found(format!("record not found: user {user_id:?}"))
 }
 
 fn count(total: usize) -> i32 {

@@ -106,8 +106,8 @@ impl Users {
     /// Registers all of these users, or none: 1102 if one is registered already.
     pub(crate) async fn register(&self, infos: Vec<UserInfo>) -> Result<()> {
         let ids: Vec<String> = infos.iter().map(|u| u.user_id.clone()).collect();
-        if self.find_many(&ids).await?.iter().any(Option::is_some) {
-            return Err(Code::REGISTERED_ALREADY.into());
+        if let Some(user) = self.find_many(&ids).await?.iter().flatten().next() {
+            return Err(taken(&user.user_id));
         }
         let now = now_ms();
         let run = infos
@@ -135,7 +135,7 @@ impl Users {
         self.store.remove::<User>(undo).await?;
         match outcomes.into_iter().flatten().nth(inserted) {
             Some(Outcome::Refused(reason)) => Err(Error::internal(reason)),
-            _ => Err(Code::REGISTERED_ALREADY.into()),
+            _ => Err(taken(&ids[inserted])),
         }
     }
 
@@ -189,8 +189,23 @@ impl Users {
     }
 }
 
+fn taken(user_id: &str) -> Error {
+    Error::new(
+        Code::REGISTERED_ALREADY,
+        format!("user {user_id} is registered already"),
+    )
+}
+
+/// Refuses texts of a user that are longer than the limit.
+pub(crate) fn check_length(fields: &[(&str, &str)], limit: usize) -> Result<()> {
+    match fields.iter().find(|(_, text)| text.len() > limit) {
+        Some((name, _)) => Err(Error::args(format!("{name} is longer than {limit} bytes"))),
+        None => Ok(()),
+    }
+}
+
 /// Checks the form of users to register (rest-api.md 4.2).
-pub(crate) fn check_new(users: &[UserInfo]) -> Result<()> {
+pub(crate) fn check_new(users: &[UserInfo], limit: usize) -> Result<()> {
     if users.is_empty() {
         return Err(Error::args("users is empty"));
     }
@@ -199,6 +214,12 @@ pub(crate) fn check_new(users: &[UserInfo]) -> Result<()> {
         if user.nickname.is_empty() {
             return Err(Error::args("nickname is empty"));
         }
+        let fields = [
+            ("nickname", user.nickname.as_str()),
+            ("faceURL", &user.face_url),
+            ("ex", &user.ex),
+        ];
+        check_length(&fields, limit)?;
     }
     Ok(())
 }

@@ -286,6 +286,9 @@ impl Comparison<'_> {
             }
             return;
         }
+        if let Some(then) = expected.get("$time") {
+            return self.volatile_value(path, then, actual.unwrap_or(&Value::Null));
+        }
         if expected.get("$text").is_some() {
             let helpful = |text: &str| {
                 !text.is_empty() && !INTERNALS.iter().any(|marker| text.contains(marker))

@@ -29,7 +29,8 @@ pub struct Override {
     pub nth: usize,
     /// Path in the line. Empty: the whole line, added when `nth` is beyond the recorded ones, dropped when null is expected.
     pub path: String,
-    /// The right value, with ids and times as recorded; `{"$text":true}` is any helpful text, `{"$absent":true}` no member.
+    /// The right value, with ids and times as recorded; `{"$text":true}` is any helpful text, `{"$absent":true}` no member,
+    /// `{"$time":t}` a time near the recorded t.
     pub expected: Value,
     /// Items of the list of corrections.
     pub reason: String,

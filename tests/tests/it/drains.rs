@@ -50,12 +50,13 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
     assert!(!server.log().contains("panicked"), "it panicked");
 }
 
-/// A server that can't finish: a back end has begun a request and sends no more of it.
+/// A server that can't finish: it answers a request that waits for a message which never comes.
 async fn stuck() -> (Server, TcpStream) {
     let minutes = "600000".to_owned();
     let server = Server::start_with(Options {
         env: vec![
             ("MAGPIE_SHUTDOWN_DEADLINE_MS".to_owned(), minutes.clone()),
+            ("MAGPIE_MSG_HEAD_WAIT_MS".to_owned(), minutes.clone()),
             ("MAGPIE_API_REQUEST_TIMEOUT_MS".to_owned(), minutes),
         ],
         ..Options::default()
@@ -63,14 +64,58 @@ async fn stuck() -> (Server, TcpStream) {
     .await
     .expect("it starts");
     server.register(&["ann", "bob"]).await;
+    let body = r#"{"userID":"ann","conversationID":"n_ann_ann","hasReadSeq":9}"#;
+    let path = "/msg/set_conversation_has_read_seq";
+    let request = begin(&server, path, body.len(), body).await;
+    (server, request)
+}
+
+/// Begins a request to the REST API that says it has `length` bytes, and sends only these.
+async fn begin(server: &Server, path: &str, length: usize, body: &str) -> TcpStream {
     let token = server.user_token("ann", 5).await;
     let address = server.api_url().trim_start_matches("http://");
     let mut request = TcpStream::connect(address).await.expect("a connection");
     let head = format!(
-        "POST /user/get_users_info HTTP/1.1\r\nHost: x\r\noperationID: o\r\ntoken: {token}\r\nContent-Length: 1000\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: x\r\noperationID: o\r\ntoken: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     request.write_all(head.as_bytes()).await.expect("sent");
-    (server, request)
+    request
+}
+
+/// Connections that say nothing, or have said half of what they want, end with the process and do not hold it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_without_a_running_request_do_not_hold_the_end() {
+    let minutes = "600000".to_owned();
+    let waits = [
+        "SHUTDOWN_DEADLINE",
+        "API_HEADER_TIMEOUT",
+        "API_REQUEST_TIMEOUT",
+        "GRPC_HANDSHAKE_TIMEOUT",
+        "GATEWAY_HANDSHAKE_TIMEOUT",
+    ];
+    let env = waits.map(|name| (format!("MAGPIE_{name}_MS"), minutes.clone()));
+    let mut server = Server::start_with(Options {
+        env: env.to_vec(),
+        ..Options::default()
+    })
+    .await
+    .expect("it starts");
+    server.register(&["ann"]).await;
+    let mut held = vec![begin(&server, "/user/get_users_info", 1000, "{").await];
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let urls = [server.ws_url(), server.api_url(), server.grpc_url()];
+    for url in urls {
+        let address = url.split("://").last().expect("an address");
+        for said in ["", "G", "GET / HTTP/1.1\r\nHost: x", preface] {
+            let mut socket = TcpStream::connect(address).await.expect("a connection");
+            // A server that refuses what it reads may have closed it.
+            socket.write_all(said.as_bytes()).await.ok();
+            held.push(socket);
+        }
+    }
+    let ended = server.terminate().await.expect("it ends");
+    assert_eq!(ended.code(), Some(0), "{ended}");
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

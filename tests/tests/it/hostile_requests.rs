@@ -202,6 +202,10 @@ async fn messages_with_impossible_fields_are_refused_and_not_stored() {
         )
         .await;
     }
+    for time in [i64::MIN, -1, 1 << 53, i64::MAX] {
+        code(&mut client, 1003, &with(&|m| m.create_time = time), 1001).await;
+        code(&mut client, 1003, &with(&|m| m.send_time = time), 1001).await;
+    }
     for kind in [i32::MIN, -1, 0, 2, 5, i32::MAX] {
         code(&mut client, 1003, &with(&|m| m.session_type = kind), 1001).await;
     }
@@ -253,7 +257,6 @@ async fn messages_with_impossible_fields_are_refused_and_not_stored() {
         m.seq = i64::MAX;
         m.status = -1;
         m.is_read = true;
-        m.create_time = i64::MIN;
         m.at_user_id_list = vec![String::new(); 5_000];
         m.options = (0..2_000).map(|n| (format!("o{n}"), n % 2 == 0)).collect();
         m.server_msg_id = "mine".to_owned();

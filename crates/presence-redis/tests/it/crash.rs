@@ -78,7 +78,7 @@ impl World {
     }
 
     fn assert_all_unknown(&self, found: &Lookup) {
-        assert_eq!(found.unknown, [self.gateway.clone()]);
+        assert_eq!(found.unknown, std::slice::from_ref(&self.gateway));
         assert!(found.users.iter().all(|p| p.gateways.is_empty()));
     }
 }
@@ -132,7 +132,7 @@ async fn flushing_makes_all_unknown_and_is_made_good() {
     report_all(&world.presence, &world.gateway, &world.users[..1]).await;
     let found = world.lookup().await;
     assert_eq!(found.users[0].platforms(), ios());
-    assert_eq!(found.unknown, [world.gateway.clone()]);
+    assert_eq!(found.unknown, std::slice::from_ref(&world.gateway));
     assert_eq!(world.heal().await, []);
 }
 
@@ -169,7 +169,7 @@ async fn lost_writes_are_found_by_the_next_renewal() {
         let lost = world.presence.renew(&world.gateway).await.ok()?;
         (!lost.is_empty()).then_some(lost)
     });
-    assert_eq!(lost.await, [late.clone()]);
+    assert_eq!(lost.await, std::slice::from_ref(&late));
     let users = [late, gone[0].clone(), world.users[1].clone()];
     let found = until("all is written again", async || {
         drop(world.presence.renew(&world.gateway).await);
@@ -204,7 +204,7 @@ async fn an_entry_that_was_evicted_is_found_by_a_round_of_renewals() {
     for _ in 0..64 {
         lost.extend(world.presence.renew(&world.gateway).await.unwrap());
     }
-    assert_eq!(lost, [user.clone()]);
+    assert_eq!(lost, std::slice::from_ref(user));
     assert_eq!(world.online().await, Some(vec![true; 100]));
 }
 
@@ -236,17 +236,34 @@ async fn a_stopped_server_ends_trust_before_a_report_fails() {
         world.presence.lookup(&late).await.ok()
     })
     .await;
-    assert_eq!(found.unknown, [world.gateway.clone()]);
+    assert_eq!(found.unknown, std::slice::from_ref(&world.gateway));
     report_all(&world.presence, &world.gateway, &world.users[..1]).await;
     assert_eq!(world.heal().await, []);
     assert_eq!(online(&world.presence, &late).await, Some(vec![true]));
+}
+
+/// One that lay in the queue of a stopped server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_comes_too_late_changes_nothing() {
+    let world = World::new().await;
+    let key = format!("{}:{{p0}}", world.options.prefix);
+    let before = world.raw(&["HGET", &key, "g1"]).await;
+    let mark: String = redis::from_redis_value(before.clone()).unwrap();
+    let parts: Vec<&str> = mark.split(':').collect();
+    let script = include_str!("../../src/lua/renew.lua");
+    let renew = [
+        "EVAL", script, "1", &key, "g1", parts[2], parts[3], "1", "1000",
+    ];
+    let answer: Vec<u64> = redis::from_redis_value(world.raw(&renew).await).unwrap();
+    assert_eq!(answer[0], 3);
+    assert_eq!(world.raw(&["HGET", &key, "g1"]).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_died_is_unknown_while_registered_and_offline_afterwards() {
     let world = World::new().await;
     let (dead, user): (GatewayId, _) = ("dead".into(), [id(500)]);
-    let gateways = std::sync::Arc::new(std::sync::Mutex::new(vec![dead.clone()]));
+    let gateways = std::sync::Arc::new(std::sync::Mutex::new(vec![GatewayId::clone(&dead)]));
     let seen = std::sync::Arc::clone(&gateways);
     let registered = std::sync::Arc::new(move || seen.lock().unwrap().clone());
     let reader = RedisPresence::open(&world.options, registered).unwrap();
@@ -263,7 +280,7 @@ async fn a_gateway_that_died_is_unknown_while_registered_and_offline_afterwards(
         (!found.unknown.is_empty()).then_some(found)
     });
     let found = found.await;
-    assert_eq!(found.unknown, [dead.clone()]);
+    assert_eq!(found.unknown, std::slice::from_ref(&dead));
     assert!(found.users[0].gateways.is_empty());
     gateways.lock().unwrap().clear();
     assert_eq!(online(&reader, &user).await, Some(vec![false]));

@@ -14,7 +14,7 @@ use magpie_presence::{
 };
 use magpie_presence_redis::{Options, RedisPresence};
 use magpie_testdeps::{Kind, Server};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::time::timeout;
 
 use crate::world::{ids, online, open, options, report_all, until};
@@ -64,6 +64,10 @@ fn certificates(dir: &Path) {
     let authority_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // One that had the name of its issuer would count as self-signed.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let authority = params.self_signed(&authority_key).unwrap();
     let issuer = Issuer::from_params(&params, &authority_key);
     let key = KeyPair::generate().unwrap();
@@ -293,7 +297,8 @@ async fn a_cluster_heals_after_one_and_after_all_nodes_were_killed() {
                 .unwrap()
                 .is_err()
         );
-        for server in cluster.0[..count].iter().cloned() {
+        for server in &cluster.0[..count] {
+            let server = server.clone();
             let restart = tokio::task::spawn_blocking(move || server.restart());
             restart.await.unwrap();
         }

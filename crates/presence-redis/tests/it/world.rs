@@ -31,8 +31,9 @@ pub(crate) async fn open(options: &Options, gateways: &[GatewayId]) -> Arc<Redis
     let gateways = gateways.to_vec();
     let registered = Arc::new(move || gateways.clone());
     let presence = RedisPresence::open(options, registered).expect("good options");
-    let ready = tokio::time::timeout(BOUND, presence.ready()).await;
-    ready.expect("redis is there");
+    if tokio::time::timeout(BOUND, presence.ready()).await.is_err() {
+        panic!("no connection: {:?}", presence.lookup(&[id(0)]).await);
+    }
     presence
 }
 

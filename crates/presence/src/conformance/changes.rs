@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Factory, GatewayId, SharedPresence, id, lookup, open, report, set};
-use crate::{Change, Platforms};
+use crate::{Change, Notice, Platforms};
 
 const WAIT: Duration = Duration::from_secs(30);
 /// Ends what a case looks at.
@@ -165,4 +165,22 @@ pub async fn a_receiver_that_lags_is_told_so(factory: &dyn Factory) {
         }
     };
     timeout(WAIT, lagged).await.expect("it is told in time");
+}
+
+pub async fn a_notice_reaches_every_receiver(factory: &dyn Factory) {
+    let (presence, _) = open(factory).await;
+    let mut receivers = [presence.notices(), presence.notices()];
+    for words in ["first", "second, with \"quotes\" and \u{e9}"] {
+        presence.announce(words.to_owned()).await.expect("announce");
+        for receiver in &mut receivers {
+            let said = loop {
+                let next = timeout(WAIT, receiver.recv()).await;
+                match next.expect("a notice in time").expect("a notice") {
+                    Notice::Said(said) => break said,
+                    Notice::Missed => {}
+                }
+            };
+            assert_eq!(said, words);
+        }
+    }
 }

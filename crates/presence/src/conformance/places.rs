@@ -73,7 +73,7 @@ pub async fn a_lookup_answers_in_the_order_of_its_question(factory: &dyn Factory
         let even = users
             .iter()
             .position(|u| u == user)
-            .is_some_and(|n| n % 2 == 0);
+            .is_some_and(|n| n.is_multiple_of(2));
         let expected = if even {
             online.clone()
         } else {
@@ -149,7 +149,11 @@ pub async fn the_last_of_many_reports_counts(factory: &dyn Factory) {
                 report(presence, g1, &user, &[Platform::Web]).await;
                 report(presence, g1, &user, &[]).await;
             }
-            let last: &[Platform] = if n % 2 == 0 { &[Platform::Ios] } else { &[] };
+            let last: &[Platform] = if n.is_multiple_of(2) {
+                &[Platform::Ios]
+            } else {
+                &[]
+            };
             report(presence, g1, &user, last).await;
         }
     };

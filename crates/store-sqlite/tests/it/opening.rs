@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use magpie_store::StoreError;
+use magpie_store::{Store as _, StoreError};
 use magpie_store_sqlite::{Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -66,4 +66,30 @@ fn a_folder_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(refusal(&folder.path().join("missing/store.db")).contains("can't be locked"));
     assert!(refusal(Path::new("/proc/store.db")).contains("can't be locked"));
+}
+
+/// Also those that an earlier version left readable.
+#[tokio::test]
+async fn its_files_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path, Options::default()).unwrap();
+        store
+            .prepare(magpie_store::documents::SCHEMAS)
+            .await
+            .unwrap();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+            names.push(entry.file_name());
+        }
+        assert!(names.len() >= 4, "{names:?}");
+        drop(store);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Client, World};
+use crate::world::{Client, World, item};
 use bytes::Bytes;
 use futures::SinkExt;
 use magpie_envelope::reqs;
@@ -307,4 +307,24 @@ async fn a_close_frame_is_answered_with_its_code() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// A client that came back often before its old connections were known to be dead.
+#[tokio::test]
+async fn a_connection_beyond_the_limit_of_its_user_and_platform_ends_the_oldest() {
+    let world = World::new(Config {
+        max_connections_per_user: 2,
+        ..Config::default()
+    })
+    .await;
+    let mut oldest = world.connect("u1@5").await;
+    let mut second = world.connect("u1@5").await;
+    let _elsewhere = world.connect("u1@1").await;
+    let _another = world.connect("u2@5").await;
+    let mut third = world.connect("u1@5").await;
+    assert!(oldest.next().await.is_none(), "it ends, and is not kicked");
+    world.deliver(vec![item(1, "o", &["u1"])]).await;
+    assert_eq!(second.response().await.req_identifier, reqs::PUSH_MSG);
+    assert_eq!(third.response().await.req_identifier, reqs::PUSH_MSG);
+    assert_eq!(world.platforms("u1").await, [1, 5]);
 }

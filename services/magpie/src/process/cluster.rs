@@ -4,9 +4,11 @@
 //! others, behind the check of the cluster's secret, and a registration in etcd; their instance id is new at every start.
 //!
 //! - `secrets`: what must be set before a cluster starts. `log`: Kafka, with what the store remembers of it.
+//!   `status`: `magpie admin status`.
 
 mod log;
 mod secrets;
+pub(crate) mod status;
 
 use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
 
@@ -21,7 +23,7 @@ use magpie_service::{
     config::Secret,
     health::Readiness,
     internal::Internal,
-    invalidation::{Invalidations, Observed},
+    invalidation::{self, Invalidations, Observed},
     serve,
 };
 use magpie_store::{SharedStore, Store as _, StoreError, documents::SCHEMAS};
@@ -105,6 +107,7 @@ impl Place {
             invalidations,
             admins: config.shared.admin_user_ids.clone().into(),
         };
+        invalidation::relay(&deps);
         let host = Host {
             instance: instance(),
             internal,

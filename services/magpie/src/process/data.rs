@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,9 @@ use crate::{config::Config, output::Failure};
 
 /// Longest secret file that is read, bytes.
 const MAX_SECRET: u64 = 4096;
+
+/// A secret of fewer characters can be guessed.
+const SHORT_SECRET: usize = 16;
 
 /// Where the secret of this configuration is, if it is a file.
 pub(crate) fn secret_file(config: &Config) -> Option<PathBuf> {
@@ -51,6 +54,36 @@ pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
     }
 }
 
+/// Whether the configuration names a secret file; a wrong name is found before anything is made.
+pub(crate) fn named_secret(config: &Config) -> Result<bool, Failure> {
+    let named = !config.data.secret_file.as_os_str().is_empty();
+    if named {
+        read(&config.data.secret_file)?;
+    }
+    Ok(named)
+}
+
+/// Warns of a secret that can be guessed, and of a file that others can read.
+pub(crate) fn warn_of_weak(config: &Config, secret: &Secret) {
+    let length = secret.expose().chars().count();
+    if length < SHORT_SECRET {
+        tracing::warn!(
+            length,
+            "shared.secret is shorter than {SHORT_SECRET} characters: whoever guesses it is administrator; \
+             take a random one, as from `openssl rand -hex 32`"
+        );
+    }
+    let Some(file) = secret_file(config) else {
+        return;
+    };
+    if fs::metadata(&file).is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(
+            "the secret file {0} can be read by others on this machine: chmod 600 {0}",
+            file.display()
+        );
+    }
+}
+
 /// A data directory that this process alone uses, until dropped.
 pub(crate) struct DataDir {
     /// Where it is.
@@ -61,11 +94,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory if it is missing, takes it, and makes its secret if one is needed.
     pub(crate) fn open(config: &Config) -> Result<(Self, Secret), Failure> {
-        let named = !config.data.secret_file.as_os_str().is_empty();
-        if named {
-            // A wrong name is found before anything is made.
-            read(&config.data.secret_file)?;
-        }
+        let named = named_secret(config)?;
         let path = config.data.dir.clone();
         let failed = || format!("the data directory {} can't be used", path.display());
         fs::DirBuilder::new()
@@ -77,6 +106,7 @@ impl DataDir {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(path.join("lock"))
             .with_context(failed)?;
         match lock.try_lock() {

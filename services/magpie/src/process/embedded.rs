@@ -9,7 +9,6 @@ use magpie_log_local::LocalLog;
 use magpie_presence_memory::MemoryPresence;
 use magpie_service::{
     Deps,
-    config::Secret,
     invalidation::{Invalidations, Observed},
 };
 use magpie_store::{Store as _, documents::SCHEMAS};
@@ -17,14 +16,14 @@ use magpie_store_sqlite::SqliteStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::{World, data::DataDir};
+use super::{
+    World,
+    data::{self, DataDir},
+};
 use crate::{config::Config, output::Failure};
 
-/// The data directory, taken.
-pub(super) struct Place {
-    data: DataDir,
-    secret: Secret,
-}
+/// What is found right before anything is bound; the data directory is made after that.
+pub(super) struct Place;
 
 /// The services of this process, and the directory that they hold.
 pub(super) struct Host {
@@ -34,13 +33,14 @@ pub(super) struct Host {
 
 impl Place {
     pub(super) fn take(config: &Config) -> Result<Self, Failure> {
-        let (data, secret) = DataDir::open(config)?;
-        Ok(Self { data, secret })
+        data::named_secret(config)?;
+        Ok(Self)
     }
 
-    /// Opens the engines.
-    pub(super) async fn open(self, config: &Config) -> anyhow::Result<World> {
-        let Self { data, secret } = self;
+    /// Takes the data directory and opens the engines.
+    pub(super) async fn open(self, config: &Config) -> Result<World, Failure> {
+        let (data, secret) = DataDir::open(config)?;
+        data::warn_of_weak(config, &secret);
         let store = SqliteStore::open(data.path.join("store.sqlite"), (&config.store).into())
             .context("the store can't be opened")?;
         store

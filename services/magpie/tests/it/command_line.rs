@@ -35,6 +35,14 @@ fn wrong_settings_end_with_code_2_and_one_line() {
         &["listen.ws", "--ws-listen"],
     );
     refused(
+        &["up", "--ws-listen", "localhost:0"],
+        &["localhost:0", "IP:port, like 127.0.0.1:10001"],
+    );
+    refused(
+        &["admin", "stats", "--api", "http://127.0.0.1:1"],
+        &["--ops"],
+    );
+    refused(
         &["up", "--secret-file", "/no/such/secret"],
         &["/no/such/secret"],
     );
@@ -83,6 +91,11 @@ fn values_that_can_not_work_end_with_code_2_and_name_key_and_origin() {
             "telemetry.log_filter",
         ),
         ("MAGPIE_API_MAX_REQUESTS", "many", "api.max_requests"),
+        (
+            "MAGPIE_API_MAX_REQUESTS",
+            "99999999999999999999",
+            "the number is out of range",
+        ),
     ];
     for (variable, value, error) in wrong {
         let output = magpie(&["up", "--data-dir", data.to_str().unwrap()])
@@ -110,14 +123,16 @@ fn a_taken_port_ends_with_code_1_and_names_its_setting() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    let data = dir.path().join("data");
     let output = output(&[
         "up",
         "--data-dir",
-        dir.path().to_str().unwrap(),
+        data.to_str().unwrap(),
         "--ws-listen",
         &address,
     ]);
     assert_eq!(output.status.code(), Some(1));
+    assert!(!data.exists(), "nothing is made when it can't start");
     let shown = text(&output.stderr);
     assert!(
         shown.contains(&format!("listen.ws: can't listen on {address}")),
@@ -208,6 +223,12 @@ fn two_processes_do_not_share_a_data_directory() {
         dir.path().to_str().unwrap(),
         "--ws-listen",
         "127.0.0.1:0",
+        "--api-listen",
+        "127.0.0.1:0",
+        "--ops-listen",
+        "127.0.0.1:0",
+        "--grpc-listen",
+        "127.0.0.1:0",
     ]);
     assert_eq!(second.status.code(), Some(1));
     assert!(
@@ -215,4 +236,36 @@ fn two_processes_do_not_share_a_data_directory() {
         "{}",
         text(&second.stderr)
     );
+}
+
+#[test]
+fn a_secret_that_others_can_guess_or_read_is_warned_of_and_data_is_the_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("secret"));
+    fs::write(&file, "short\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let log = dir.path().join("log");
+    let stderr = fs::File::create(&log).unwrap();
+    let secret_file = [("MAGPIE_DATA_SECRET_FILE", file.to_str().unwrap())];
+    drop(Server::start_with(&data, &secret_file, stderr.into()));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("shorter than 16 characters"), "{log}");
+    assert!(
+        log.contains(&format!("chmod 600 {}", file.display())),
+        "{log}"
+    );
+    let mut folders = vec![data];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                assert_eq!(mode, 0o600, "{}", entry.path().display());
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! transfer only appends the seq.
 
 mod checks;
+mod claims;
 mod options;
 
 use bytes::Bytes;
@@ -30,8 +31,8 @@ impl Service {
         ctx.require_self(&msg.send_id)?;
         if let Caller::User(_) = ctx.caller {
             checks::user_may_send(&msg)?;
-            options::drop_server_keys(&mut msg);
         }
+        claims::correct(ctx, &mut msg);
         if session == SessionType::Group {
             return Err(Error::new(
                 magpie_types::Code::GROUP_ID_NOT_FOUND,
@@ -113,6 +114,14 @@ impl Service {
                     .map_err(|e| Error::args(format!("recvID: {e}")))?,
             ),
         }
+        claims::check_times(msg)?;
+        let rest = msg.encoded_len() - msg.content.len();
+        if rest > self.config.max_fields_bytes {
+            return Err(Error::args(format!(
+                "the message without its content is larger than {} bytes",
+                self.config.max_fields_bytes
+            )));
+        }
         if !msg.client_msg_id.is_empty() {
             magpie_types::ClientMsgId::new(msg.client_msg_id.as_str())?;
         }
@@ -167,6 +176,7 @@ impl Service {
             offline_push: !is_off(&msg, option::OFFLINE_PUSH),
             traceparent: trace::traceparent(&span),
             session_type: msg.session_type,
+            version: magpie_proto::RECORD_VERSION,
             msg: msg.encode_to_vec().into(),
         };
         let appended = self.deps.log.append(

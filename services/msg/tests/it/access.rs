@@ -1,6 +1,7 @@
 //! Who sees and changes what: participants, strangers, administrators, and pairs whose conversation ids are equal.
 
-use magpie_proto::openim::msg::*;
+use magpie_proto::openim::{msg::*, sdkws::MsgData};
+use magpie_service::Context;
 use magpie_testkit::{admin, code, register, user};
 
 use crate::world::{CHAT, World, lines, pull_range, sent};
@@ -171,4 +172,46 @@ async fn a_users_own_stream_is_his_only_if_no_pair_has_it() {
     // A user whose stream has no message yet is answered, with nothing.
     let pulled = world.range("u1", "n_u1_u1", (1, 1, 1)).await;
     assert_eq!(pulled, Ok(Default::default()));
+}
+
+/// A time that JavaScript can't hold would lock the receiver out of the TypeScript SDK.
+#[tokio::test]
+async fn a_users_message_has_the_servers_time_and_no_claim_of_its_own() {
+    let world = World::new().await;
+    let before = magpie_types::time::now_ms();
+    let forged = || MsgData {
+        send_time: 1 << 52,
+        msg_from: 200,
+        ..crate::world::message("u1", "u2", "a")
+    };
+    let send = async |from: Context, msg: MsgData| {
+        let request = SendMsgReq {
+            msg_data: Some(msg),
+        };
+        code(world.client().send_msg(from.request(request)).await)
+    };
+    assert_eq!(send(user("u1"), forged()).await, 0);
+    // Administrators import.
+    assert_eq!(send(admin(), forged()).await, 0);
+    for time in [-1, 1 << 53, i64::MIN, i64::MAX] {
+        for (send_time, create_time) in [(time, 0), (0, time)] {
+            for from in [user("u1"), admin()] {
+                let msg = MsgData {
+                    send_time,
+                    create_time,
+                    ..forged()
+                };
+                assert_eq!(send(from, msg).await, 1001, "{send_time} {create_time}");
+            }
+        }
+    }
+    let stored = async || (world.max_seq(CHAT).await == 2).then_some(());
+    magpie_testkit::until("both are stored", stored).await;
+    let pulled = world.range("u2", CHAT, (1, 9, 9)).await.unwrap();
+    let [own, imported] = &pulled[CHAT].msgs[..] else {
+        panic!("two messages");
+    };
+    assert!((before..=magpie_types::time::now_ms()).contains(&own.send_time));
+    assert_eq!(own.msg_from, 100);
+    assert_eq!((imported.send_time, imported.msg_from), (1 << 52, 200));
 }

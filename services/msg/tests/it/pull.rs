@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use magpie_proto::openim::msg::*;
+use magpie_proto::openim::{msg::*, sdkws::SeqRange};
 use magpie_store::{Documents as _, documents::UserSeq};
 use magpie_testkit::{code, user};
+use prost::Message as _;
 
 use crate::world::{CHAT, World, lines, pull_range, sent};
 
@@ -158,4 +159,82 @@ async fn a_request_waits_for_a_seq_above_the_head_but_not_for_long() {
         1004
     );
     assert!(started.elapsed() >= Duration::from_millis(900));
+}
+
+/// The newest of a range go into the answer, the first of a list; what was left out can be asked for again.
+#[tokio::test]
+async fn an_answer_ends_at_its_budget_of_bytes() {
+    const BUDGET: usize = 4 << 20;
+    let world = World::new().await;
+    let large = "x".repeat(40 << 10);
+    world.chat("u2", "u1", &vec![large.as_str(); 120]).await;
+    let mut client = world.client();
+    for order in [0, 1] {
+        let request = pull_range("u1", CHAT, (1, 120, 1000), order);
+        let answer = client.pull_message_by_seqs(user("u1").request(request));
+        let answer = answer.await.unwrap().into_inner();
+        assert!(answer.encoded_len() <= BUDGET);
+        let pulled = &answer.msgs[CHAT];
+        let (first, last) = (pulled.msgs[0].seq, pulled.msgs.last().unwrap().seq);
+        assert_eq!((pulled.msgs.len() as i64, last), (120 - first + 1, 120));
+        assert!(
+            pulled.msgs.len() >= 100,
+            "what SDKs ask for is answered whole"
+        );
+        // Ascending, the end of the conversation is in it; descending, the beginning is not.
+        assert_eq!(pulled.is_end, order == 0);
+        let rest = world.range("u1", CHAT, (1, first - 1, 1000)).await.unwrap();
+        assert_eq!(rest[CHAT].msgs.len() as i64, first - 1);
+    }
+    let seqs: Vec<i64> = (1..=120).collect();
+    let (listed, is_end, end_seq) = by_list(&world, &seqs, 0).await;
+    assert!((100..120).contains(&listed.len()), "{}", listed.len());
+    assert_eq!((listed[0].0, is_end, end_seq), (1, false, 0));
+}
+
+#[tokio::test]
+async fn what_is_named_again_is_answered_once_and_the_number_of_names_is_bounded() {
+    let world = World::new().await;
+    world.chat("u2", "u1", &["1", "2", "3"]).await;
+    let range = |begin| SeqRange {
+        conversation_id: CHAT.to_owned(),
+        begin,
+        end: 3,
+        num: 9,
+    };
+    let mut client = world.client();
+    let mut request = pull_range("u1", CHAT, (1, 3, 9), 0);
+    request.seq_ranges = [vec![range(1); 999], vec![range(2)]].concat();
+    let answer = client.pull_message_by_seqs(user("u1").request(request.clone()));
+    let answer = answer.await.unwrap().into_inner();
+    assert_eq!(
+        lines(&answer.msgs[CHAT].msgs),
+        sent(&[(2, "2"), (3, "3")]),
+        "the last one named"
+    );
+    request.seq_ranges.push(range(1));
+    let refused = client.pull_message_by_seqs(user("u1").request(request));
+    assert_eq!(code(refused.await), 1001);
+
+    assert_eq!(
+        by_list(&world, &[2, 1, 2, 2, 1], 0).await.0,
+        sent(&[(2, "2"), (1, "1")])
+    );
+    let asked = ConversationSeqs {
+        conversation_id: CHAT.to_owned(),
+        seqs: (1..=501).collect(),
+    };
+    let request = GetSeqMessageReq {
+        user_id: "u1".to_owned(),
+        conversations: vec![asked; 2],
+        order: 0,
+    };
+    let refused = client.get_seq_message(user("u1").request(request));
+    assert_eq!(code(refused.await), 1001);
+    let request = GetLastMessageReq {
+        user_id: "u1".to_owned(),
+        conversation_i_ds: vec![CHAT.to_owned(); 1001],
+    };
+    let refused = client.get_last_message(user("u1").request(request));
+    assert_eq!(code(refused.await), 1001);
 }

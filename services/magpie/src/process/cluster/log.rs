@@ -49,7 +49,8 @@ pub(super) async fn open(config: &Config, store: &SharedStore) -> anyhow::Result
     }))
 }
 
-fn options(config: &Config, store: &SharedStore) -> Options {
+/// Kafka as the configuration has it.
+pub(super) fn options(config: &Config, store: &SharedStore) -> Options {
     let kafka = &config.kafka;
     let ms = Duration::from_millis;
     let (store, runtime) = (Arc::clone(store), Handle::current());
