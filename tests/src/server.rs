@@ -319,6 +319,22 @@ impl Server {
             .try_for_each(|process| process.signal(signal))
     }
 
+    /// Stops and starts every process, one after the other, as an update does; answers a status as
+    /// [`terminate`](Self::terminate) does.
+    ///
+    /// # Errors
+    /// One doesn't end or start in time.
+    pub async fn roll(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut ended = Vec::new();
+        for process in &mut self.processes {
+            process.signal(libc::SIGTERM)?;
+            ended.push(process.ended().await?);
+            process.restart().await?;
+        }
+        let failed = ended.iter().find(|status| !status.success());
+        failed.or(ended.first()).copied().context("no process")
+    }
+
     /// Starts again over the same data, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Ports change.
     ///
     /// # Errors
@@ -364,7 +380,12 @@ impl Drop for Server {
         if std::thread::panicking() {
             for process in &self.processes {
                 let name = process.spec.log.file_stem().unwrap_or_default();
-                eprintln!("--- log of {}\n{}", name.display(), tail(&process.log()));
+                let mut log = process.log();
+                if self.processes.len() > 2 {
+                    let problems = log.lines().filter(|line| !line.contains(" INFO "));
+                    log = problems.collect::<Vec<_>>().join("\n");
+                }
+                eprintln!("--- log of {}\n{}", name.display(), tail(&log));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Reads and changes the stored tokens of users, with a short-lived copy in memory for the checks.
+//! Reads and changes the stored tokens of users, with a short-lived copy in memory for the checks, which is used as long as no other
+//! process changes tokens: a kicked token that is taken for good would end the login that replaced it.
 //!
 //! A change is a compare-and-set on the user's document, tried again a few times when another process was faster; changes of
 //! one process to the same user wait for each other. The copy in memory is replaced by every change of this process, and is
@@ -65,17 +66,23 @@ impl TokenStore {
         Ok(seen.tokens)
     }
 
-    /// Whether this token may be used at `now` (Unix seconds): 1507, 1506 or 1505 if not (rest-api.md 2.3).
+    /// Whether this token may be used at `now` (Unix seconds): 1507, 1506 or 1505 if not (rest-api.md 2.3). `alone`: no other process
+    /// changes tokens.
     pub(crate) async fn check(
         &self,
+        alone: bool,
         user_id: &str,
         platform: i32,
         hash: &[u8],
         now: i64,
     ) -> Result<()> {
-        let mut tokens = self.of(user_id).await?;
-        if tokens.get(hash).is_none() {
-            // Another process may have issued it a moment ago.
+        let mut tokens = if alone {
+            self.of(user_id).await?
+        } else {
+            self.reload(user_id).await?
+        };
+        if alone && tokens.get(hash).is_none() {
+            // A process that was not known yet may have issued it.
             tokens = self.reload(user_id).await?;
         }
         let found = tokens

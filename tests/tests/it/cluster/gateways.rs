@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use magpie_proto::openim::sdkws::{
     SubUserOnlineStatus, SubUserOnlineStatusElem, SubUserOnlineStatusTips,
 };
-use magpie_tests::{Client, Cluster, Handshake};
+use magpie_tests::{Client, Cluster, Handshake, Push};
 use prost::Message as _;
 use serde_json::json;
 
@@ -19,6 +19,7 @@ async fn users_of_different_gateways_are_users_of_one_service() {
     }
     let cluster = Cluster::start(2).await;
     a_second_login_ends_the_first_one_on_the_other_gateway(&cluster).await;
+    logins_at_the_same_time_do_not_wait_for_each_other(&cluster).await;
     who_comes_and_goes_is_seen_on_the_other_gateway(&cluster).await;
     a_chat_has_one_order_on_both_gateways_and_in_both_encodings(&cluster).await;
     assert!(!cluster.log().contains("panicked"), "a process panicked");
@@ -41,6 +42,33 @@ async fn a_second_login_ends_the_first_one_on_the_other_gateway(cluster: &Cluste
         let push = logins[1].push().await.expect("the push");
         assert_eq!(push.message.server_msg_id, sent.server_msg_id);
     }
+}
+
+async fn logins_at_the_same_time_do_not_wait_for_each_other(cluster: &Cluster) {
+    cluster.register(&["max"]).await;
+    let urls = cluster.ws_urls();
+    let [pc, phone] = [
+        cluster.user_token("max", 5).await,
+        cluster.user_token("max", 2).await,
+    ];
+    let (pc, phone) = (
+        Handshake::js("max", 5, &pc),
+        Handshake::go("max", 2, &phone),
+    );
+    for _ in 0..10 {
+        let both = tokio::join!(
+            Client::connect(&urls[0], &pc),
+            Client::connect(&urls[1], &phone)
+        );
+        let (mut pc, mut phone) = (both.0.expect("a login"), both.1.expect("a login"));
+        let sent = pc.send_text("max", "to my phone").await;
+        for client in [&mut pc, &mut phone] {
+            let push = client.push().await.expect("a push");
+            assert_eq!(push.message.server_msg_id, sent.server_msg_id);
+        }
+    }
+    let untold = "a gateway was not told of a login";
+    assert!(!cluster.log().contains(untold), "{untold}");
 }
 
 /// The next change that a subscriber is told.
@@ -98,23 +126,23 @@ async fn a_chat_has_one_order_on_both_gateways_and_in_both_encodings(cluster: &C
     let bea = Client::connect(&urls[1], &Handshake::go("bea", 2, &bea)).await;
     let (mut ada, mut bea) = (ada.expect("a login"), bea.expect("a login"));
     let (from_ada, from_bea) = tokio::join!(talk(&mut ada, "bea"), talk(&mut bea, "ada"));
-    let stored = ada.pull_all("si_ada_bea").await.expect("a pull");
-    let ids: Vec<_> = stored.iter().map(|m| m.server_msg_id.clone()).collect();
-    assert_eq!(ids.len(), 2 * MESSAGES);
-    let all: BTreeSet<_> = from_ada.into_iter().chain(from_bea).collect();
-    assert_eq!(ids.iter().cloned().collect::<BTreeSet<_>>(), all);
+    let sent: BTreeSet<_> = from_ada.into_iter().chain(from_bea).collect();
+    let mut views = Vec::new();
     for client in [&mut ada, &mut bea] {
         let mut pushed = Vec::new();
-        while pushed.len() < ids.len() {
-            let push = client
-                .push_where(|push| push.conversation == "si_ada_bea")
-                .await;
-            pushed.push(push.expect("a push").message.server_msg_id);
+        while pushed.len() < 2 * MESSAGES {
+            let here = |push: &Push| push.conversation == "si_ada_bea";
+            let push = client.push_where(here).await.expect("a push");
+            pushed.push(push.message.server_msg_id);
         }
-        assert_eq!(pushed, ids, "{} sees them in their order", client.user);
         let pulled = client.pull_all("si_ada_bea").await.expect("a pull");
-        assert!(pulled == stored, "{} pulls the same", client.user);
+        let ids: Vec<_> = pulled.iter().map(|m| m.server_msg_id.clone()).collect();
+        assert_eq!(ids, pushed, "{} is pushed what it can pull", client.user);
+        views.push(pulled);
     }
+    assert!(views[0] == views[1], "both see the same");
+    let stored = views[0].iter().map(|m| m.server_msg_id.clone());
+    assert_eq!(stored.collect::<BTreeSet<_>>(), sent);
 }
 
 /// Sends messages, each after the acknowledgement of the one before; answers their ids.

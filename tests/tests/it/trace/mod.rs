@@ -76,7 +76,9 @@ async fn one_trace_covers_the_way_from_the_sender_to_the_receiver() {
 
     let found = |all: &[Span]| complete(all, "si_ann_bob", "gateway.send").is_some();
     let spans = collector.spans_when(found).await;
-    let way = complete(&spans, "si_ann_bob", "gateway.send").unwrap();
+    let mut way = complete(&spans, "si_ann_bob", "gateway.send").unwrap();
+    // A call between processes has a span on either side.
+    way.dedup_by_key(|span| span.name.clone());
     let names: Vec<_> = way.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, WAY);
     assert!(way.iter().all(|s| s.trace_id == way[0].trace_id));
