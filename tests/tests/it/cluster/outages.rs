@@ -67,15 +67,13 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
         all.all(|(gauge, before)| gauge.acknowledged() > before + by)
     };
     eventually("acknowledgements without etcd", || goes_on(20)).await;
-    let back = etcd.clone();
-    spawn_blocking(move || back.restart_empty())
-        .await
-        .expect("etcd starts");
-    let returned = Instant::now();
+    let (back, returned) = (etcd.clone(), Instant::now());
+    let restart = spawn_blocking(move || back.restart_empty());
+    restart.await.expect("etcd starts");
     eventually("all registrations", || registered(&etcd) == cluster.size()).await;
     let took = returned.elapsed();
     println!(
-        "{} instances are registered {took:?} after etcd's return",
+        "{} instances are registered {took:?} after etcd's start",
         cluster.size()
     );
     assert!(took < Duration::from_secs(15), "registering took {took:?}");
