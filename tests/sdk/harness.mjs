@@ -1,5 +1,7 @@
 // Starts a server of its own for each test file and logs unmodified @openim/client-sdk clients in.
 //
+// With MAGPIE_TEST_ENGINES=cluster the server is two processes on real engines; clients log in to each in turn.
+//
 // The SDK has no options for Node: it wants a global WebSocket, which this harness supplies from the `ws` package.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,6 +11,7 @@ import { join, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import WebSocket from 'ws';
+import { Engines, onCluster } from './engines.mjs';
 
 globalThis.WebSocket = class extends WebSocket {
   constructor(...args) {
@@ -49,32 +52,43 @@ export class Server {
   static async start() {
     const server = new Server();
     server.dir = mkdtempSync(join(tmpdir(), 'magpie-sdk-'));
+    server.engines = onCluster() ? await Engines.start() : undefined;
     await server.up();
     return server;
   }
 
-  async up(ports = { ws: 0, api: 0 }) {
+  async up() {
+    const commands = this.engines ? [['--cluster'], ['--cluster']] : [['--data-dir', this.dir]];
+    this.processes = await Promise.all(commands.map((args) => this.one(args)));
+    this.turn = 0;
+    this.adminToken = (await this.post('/auth/get_admin_token', { secret: SECRET, userID: 'imAdmin' })).token;
+  }
+
+  async one(args) {
     const binary = process.env.MAGPIE_BIN ?? join(here, '../../target/debug/magpie');
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
-    const listen = [`--ws-listen`, `127.0.0.1:${ports.ws}`, '--api-listen', `127.0.0.1:${ports.api}`];
-    const rest = ['--ops-listen', '127.0.0.1:0', '--grpc-listen', '127.0.0.1:0', '--json', '--data-dir', this.dir];
-    this.process = spawn(binary, ['up', ...listen, ...rest], {
-      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET },
+    const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
+    const server = spawn(binary, ['up', ...listen, '--json', ...args], {
+      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.engines?.env() },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const lines = createInterface({ input: this.process.stdout });
-    const ended = once(this.process, 'exit').then(([code]) => {
+    const lines = createInterface({ input: server.stdout });
+    const ended = once(server, 'exit').then(([code]) => {
       throw new Error(`the server ended with ${code} before it was ready`);
     });
     ended.catch(() => {});
-    const [line] = await within(Promise.race([once(lines, 'line'), ended]), 'the ready line');
-    this.ready = JSON.parse(line);
-    this.adminToken = (await this.post('/auth/get_admin_token', { secret: SECRET, userID: 'imAdmin' })).token;
+    const [line] = await within(Promise.race([once(lines, 'line'), ended]), 'the ready line', 3 * BOUND_MS);
+    return { process: server, ready: JSON.parse(line) };
+  }
+
+  /** Addresses of one of the processes, each in turn. */
+  next() {
+    return this.processes[this.turn++ % this.processes.length].ready;
   }
 
   async post(path, body, token = this.adminToken) {
     const headers = { operationID: `op-${Math.random()}`, ...(token ? { token } : {}) };
-    const response = await fetch(this.ready.api + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    const response = await fetch(this.next().api + path, { method: 'POST', headers, body: JSON.stringify(body) });
     const { errCode, errMsg, errDlt, data } = await response.json();
     if (errCode !== 0) throw new Error(`${path}: ${errCode} ${errMsg} ${errDlt}`);
     return data;
@@ -90,24 +104,28 @@ export class Server {
     const { token } = await this.post('/auth/get_user_token', { userID, platformID });
     const client = new Client(userID);
     const synced = client.next(CbEvents.OnSyncServerFinish);
-    await client.sdk.login({
-      userID, token, platformID, wsAddr: this.ready.ws, apiAddr: this.ready.api, logLevel: 5,
-    });
+    const { ws, api } = this.next();
+    await client.sdk.login({ userID, token, platformID, wsAddr: ws, apiAddr: api, logLevel: 5 });
     await synced;
     return client;
   }
 
+  /** Drains all processes; the exit code of one that failed, else 0. */
   async stop() {
-    if (this.process.exitCode === null) {
-      const gone = once(this.process, 'exit');
-      this.process.kill('SIGTERM');
-      await within(gone, 'the server to drain');
-    }
-    return this.process.exitCode;
+    const codes = this.processes.map(async ({ process: server }) => {
+      if (server.exitCode === null) {
+        const gone = once(server, 'exit');
+        server.kill('SIGTERM');
+        await within(gone, 'the server to drain', 3 * BOUND_MS);
+      }
+      return server.exitCode;
+    });
+    return (await Promise.all(codes)).find((code) => code !== 0) ?? 0;
   }
 
   async remove() {
     await this.stop();
+    await this.engines?.remove();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

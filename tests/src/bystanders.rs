@@ -110,13 +110,17 @@ async fn chat(mut first: Client, mut second: Client, stop: Arc<AtomicBool>) -> a
     unreachable!("the turns don't end before the return")
 }
 
-/// A line of the process's status, KiB.
+/// A line of the status of its processes, KiB in all.
 fn memory(server: &Server, field: &str) -> u64 {
-    let pid = server.pid().expect("the server runs");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-        .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
-        .expect("the status has this line")
+    let of = |pid: u32| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
+            .expect("the status has this line")
+    };
+    let pids = server.pids();
+    assert!(!pids.is_empty(), "the server runs");
+    pids.into_iter().map(of).sum()
 }

@@ -94,6 +94,17 @@ pub fn text_message(from: &str, to: &str, text: &str) -> MsgData {
 }
 
 impl Client {
+    /// Connects to a gateway.
+    ///
+    /// # Errors
+    /// The handshake is refused, in either form.
+    pub async fn connect(ws_url: &str, handshake: &Handshake) -> anyhow::Result<Self> {
+        let conn = Conn::open(ws_url, handshake)
+            .await?
+            .map_err(|refused| anyhow::anyhow!("refused: {} {}", refused.status, refused.text()))?;
+        Self::start(conn, handshake).await
+    }
+
     /// Takes an upgraded connection and reads the handshake's result, if it comes as a frame.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub use decode::{decode_message, response_type};
 pub use disk::Disk;
 pub use handshake::{Handshake, Query, Refusal};
 pub use rest::{Answer, Rest};
-pub use server::{Options, Server, env};
+pub use server::{
+    Cluster, Engines, Options, Server, env, needs_cluster, needs_embedded, on_cluster,
+};
 pub use token::{Claims, Signature, mint, verify};
 pub use ws::{Arrival, Conn, Event, Opcode};

@@ -8,17 +8,19 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context as _;
-use magpie_envelope::{Codec, Limits};
+use magpie_envelope::{Codec, Limits, Response};
 use magpie_proto::openim::msg::SendMsgResp;
 use magpie_proto::openim::sdkws::{MsgData, PushMessages};
 use magpie_types::ConversationId;
 use prost::Message as _;
 
+mod roam;
 mod run;
 
 use crate::evidence::{Connection, Frame, Pull, Row, Send};
-use crate::{Client, Conn, Event, Handshake, Opcode, text_message};
+use crate::{Client, Event, Handshake, Opcode, text_message};
 
+pub use roam::{Gateways, Tour, Way, roam};
 pub use run::{Run, eventually, pair, settle};
 
 /// Sends of a device that may be unanswered.
@@ -121,10 +123,7 @@ impl Device {
         } else {
             Handshake::go(&self.user, self.platform, &self.token)
         };
-        let conn = Conn::open(ws_url, &handshake)
-            .await?
-            .map_err(|refused| anyhow::anyhow!("refused: {} {}", refused.status, refused.text()))?;
-        Client::start(conn, &handshake).await
+        Client::connect(ws_url, &handshake).await
     }
 
     /// Everything that is stored of its conversation.
@@ -193,7 +192,7 @@ impl Device {
             if opcode != Opcode::BINARY {
                 continue;
             }
-            for frame in frames(client.codec(), &payload)? {
+            for frame in frames(decode(client.codec(), &payload)?)? {
                 let settled = match &frame {
                     Frame::Push { row, .. } => Some(&row.client_msg_id),
                     Frame::Refused { operation_id, .. } => {
@@ -240,7 +239,9 @@ impl Device {
                 ..
             } = client.event().await.context("the last push")?
             {
-                connection.frames.extend(frames(client.codec(), &payload)?);
+                connection
+                    .frames
+                    .extend(frames(decode(client.codec(), &payload)?)?);
             }
             let is_last =
                 |f: &Frame| matches!(f, Frame::Push { row, .. } if row.client_msg_id == id);
@@ -318,9 +319,12 @@ pub fn row(message: &MsgData) -> Row {
     }
 }
 
-/// What a raw binary frame says about messages.
-fn frames(codec: Codec, payload: &[u8]) -> anyhow::Result<Vec<Frame>> {
-    let response = codec.decode_response(payload, &Limits::CLIENT)?;
+fn decode(codec: Codec, payload: &[u8]) -> anyhow::Result<Response> {
+    Ok(codec.decode_response(payload, &Limits::CLIENT)?)
+}
+
+/// What a response says about messages.
+fn frames(response: Response) -> anyhow::Result<Vec<Frame>> {
     let data = response.data.unwrap_or_default();
     let operation_id = response.operation_id;
     Ok(match response.req_identifier {

@@ -1,5 +1,7 @@
 //! A REST client that shows answers as they are: status, headers, bytes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,10 +16,11 @@ use tokio::time::timeout;
 /// How long an answer may take.
 const ANSWER_BOUND: Duration = Duration::from_secs(30);
 
-/// A client of the REST interface, with or without a token. One TCP connection per call.
+/// A client of the REST interface, with or without a token. One TCP connection per call, to each address in turn.
 #[derive(Debug, Clone)]
 pub struct Rest {
-    authority: String,
+    authorities: Vec<String>,
+    turn: Arc<AtomicUsize>,
     token: Option<String>,
 }
 
@@ -47,14 +50,17 @@ impl Answer {
 }
 
 impl Rest {
-    /// A client of `http://host:port`, without a token.
+    /// A client of one or more `http://host:port`, without a token.
     #[must_use]
-    pub fn new(base: &str) -> Self {
-        Self {
-            authority: base
-                .trim_start_matches("http://")
+    pub fn new(bases: &[&str]) -> Self {
+        let plain = |base: &&str| {
+            base.trim_start_matches("http://")
                 .trim_end_matches('/')
-                .to_owned(),
+                .to_owned()
+        };
+        Self {
+            authorities: bases.iter().map(plain).collect(),
+            turn: Arc::default(),
             token: None,
         }
     }
@@ -128,14 +134,17 @@ impl Rest {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> anyhow::Result<Answer> {
-        let stream = TcpStream::connect(&self.authority).await?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let authority = self.authorities.get(turn % self.authorities.len().max(1));
+        let authority = authority.context("no server has a REST interface")?;
+        let stream = TcpStream::connect(authority).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let serving = tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", &self.authority);
+            .header("host", authority);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

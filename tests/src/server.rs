@@ -1,21 +1,28 @@
-//! A `magpie up` process under test.
+//! `magpie` processes under test.
 //!
 //! The binary is `$MAGPIE_BIN`, or the one in the target folder that the test itself was built into. Ports are chosen by the
-//! server and read from its ready line. Of `MAGPIE_*` it gets only what the test sets. Its log goes to a file that is printed when the test panics. Dropping a [`Server`]
-//! kills the process and removes the data directory that was made for it.
+//! server and read from its ready line. Of `MAGPIE_*` it gets only what the test sets. Logs go to files that are printed when
+//! the test panics. Dropping a [`Server`] kills it and removes the data directory that was made for it.
+//!
+//! On real engines (see [`on_cluster`]) a [`Server`] is two processes that both have all services; clients and REST calls go to them
+//! in turn, and what is done to the server is done to both. A [`Cluster`] has a process for each instance of each service.
 
+mod cluster;
+mod engines;
 mod process;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context as _, bail};
-use tokio::process::Child;
-use tokio::time::timeout;
+use anyhow::Context as _;
+use futures::future::{join_all, try_join_all};
 
-use self::process::{Ready, START_BOUND, command, spawn, tail};
-use crate::{Client, Conn, Handshake, Rest};
+pub use self::cluster::Cluster;
+use self::engines::Namespace;
+pub use self::engines::{Engines, needs_cluster, needs_embedded, on_cluster};
+use self::process::{Process, Ready, Spec, shown, tail};
+use crate::{Client, Handshake, Rest};
 
 /// Names of the environment variables that tests set, in one place.
 pub mod env {
@@ -25,13 +32,10 @@ pub mod env {
     pub const MULTI_LOGIN_POLICY: &str = "MAGPIE_AUTH_MULTI_LOGIN_POLICY";
 }
 
-/// How long a server may take to drain after SIGTERM.
-const DRAIN_BOUND: Duration = Duration::from_secs(60);
-
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it keeps its data; `None`: a fresh temporary directory that goes away with the server.
+    /// Where embedded engines keep their data; `None`: a fresh temporary directory that goes away with the server.
     pub data_dir: Option<PathBuf>,
     /// The secret in its environment.
     pub secret: String,
@@ -55,11 +59,10 @@ impl Default for Options {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    ready: Ready,
-    options: Options,
+    processes: Vec<Process>,
+    secret: String,
     data_dir: PathBuf,
-    log: PathBuf,
+    turn: AtomicUsize,
     _owned: tempfile::TempDir,
 }
 
@@ -74,110 +77,139 @@ impl Server {
             .expect("the server starts")
     }
 
-    /// Starts a server.
+    /// Starts a server on the engines that the environment chooses.
     ///
     /// # Errors
     /// The binary is missing, ends early, or isn't ready in time; the text holds the end of its log.
     pub async fn start_with(options: Options) -> anyhow::Result<Self> {
+        if on_cluster() {
+            let engines = tokio::task::spawn_blocking(Engines::shared).await?;
+            Self::launch(options, Some(engines), &["up", "up"]).await
+        } else {
+            Self::launch(options, None, &["up"]).await
+        }
+    }
+
+    /// Starts a process for each command, all at once; embedded without engines.
+    async fn launch(
+        options: Options,
+        engines: Option<Engines>,
+        commands: &[&'static str],
+    ) -> anyhow::Result<Self> {
         let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
         let data_dir = options
             .data_dir
             .clone()
             .unwrap_or_else(|| owned.path().join("data"));
-        let log = owned.path().join("server.log");
-        let (child, ready) = spawn(&options, &data_dir, &log).await?;
+        let namespace = engines.map(Namespace::new);
+        let specs = commands.iter().enumerate().map(|(n, command)| {
+            let log = owned.path().join(format!("{n}-{command}.log"));
+            spec(&options, command, &data_dir, namespace.as_ref(), log)
+        });
         Ok(Self {
-            child,
-            ready,
-            options,
+            processes: try_join_all(specs.map(Process::start)).await?,
+            secret: options.secret,
             data_dir,
-            log,
+            turn: AtomicUsize::new(0),
             _owned: owned,
         })
     }
 
-    /// Starts a server that must not come up: its exit code and everything it says on stderr.
+    /// Starts an embedded server that must not come up: its exit code and everything it says on stderr.
     ///
     /// # Errors
     /// It does come up, or is killed.
     pub async fn refused(options: &Options, data_dir: &Path) -> anyhow::Result<(i32, String)> {
         let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
         let log = owned.path().join("server.log");
-        let mut child = command(options, data_dir, &log)?.spawn()?;
-        let status = timeout(START_BOUND, child.wait())
-            .await
-            .context("the server goes on")??;
-        let code = status.code().context("it ended by a signal")?;
-        Ok((code, std::fs::read_to_string(&log)?))
+        process::refused(&spec(options, "up", data_dir, None, log)).await
     }
 
-    /// `ws://…` of the gateway.
+    /// What processes that have it say of an address, in the order in which they were started.
+    fn all(&self, of: impl Fn(&Ready) -> Option<&String>) -> Vec<&str> {
+        let found = self.processes.iter().filter_map(|p| of(&p.ready));
+        found.map(String::as_str).collect()
+    }
+
+    fn in_turn(&self, of: impl Fn(&Ready) -> Option<&String>) -> &str {
+        let all = self.all(of);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        all.get(turn % all.len().max(1))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// `ws://…` of a gateway, each in turn.
     #[must_use]
     pub fn ws_url(&self) -> &str {
-        &self.ready.ws
+        self.in_turn(|ready| ready.ws.as_ref())
     }
 
-    /// `http://…` of the REST interface.
+    /// `ws://…` of every gateway.
+    #[must_use]
+    pub fn ws_urls(&self) -> Vec<String> {
+        let all = self.all(|ready| ready.ws.as_ref());
+        all.into_iter().map(str::to_owned).collect()
+    }
+
+    /// `http://…` of the REST interface, each in turn.
     #[must_use]
     pub fn api_url(&self) -> &str {
-        &self.ready.api
+        self.in_turn(|ready| ready.api.as_ref())
     }
 
-    /// `http://…` of health and metrics.
-    #[must_use]
-    pub fn ops_url(&self) -> &str {
-        &self.ready.ops
-    }
-
-    /// `http://…` of the gRPC services.
+    /// `http://…` of the gRPC services, each in turn.
     #[must_use]
     pub fn grpc_url(&self) -> &str {
-        &self.ready.grpc
+        self.in_turn(|ready| ready.grpc.as_ref())
+    }
+
+    /// `http://…` of health and metrics of every process.
+    #[must_use]
+    pub fn ops_urls(&self) -> Vec<&str> {
+        self.all(|ready| Some(&ready.ops))
     }
 
     /// User id of the administrator.
     #[must_use]
     pub fn admin_id(&self) -> &str {
-        &self.ready.admin
+        self.processes.first().map_or("", |p| &p.ready.admin)
     }
 
     /// The secret that signs tokens.
     #[must_use]
     pub fn secret(&self) -> &str {
-        &self.options.secret
+        &self.secret
     }
 
-    /// Where it keeps its data.
+    /// Where embedded engines keep their data.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// Everything it has logged so far.
+    /// Everything that its processes have logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.processes.iter().map(Process::log).collect()
     }
 
-    /// Process id, `None` once it has ended.
+    /// Ids of the processes that have not ended.
     #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
+    pub fn pids(&self) -> Vec<u32> {
+        let all = self.processes.iter();
+        all.filter_map(|process| process.child.id()).collect()
     }
 
-    /// Whether the process has not ended.
-    ///
-    /// # Panics
-    /// Nobody can tell.
+    /// Whether a process has not ended.
     pub fn is_running(&mut self) -> bool {
-        let ended = self.child.try_wait().expect("the process can be asked");
-        ended.is_none()
+        self.processes.iter_mut().any(Process::is_running)
     }
 
     /// A REST client without a token.
     #[must_use]
     pub fn anonymous(&self) -> Rest {
-        Rest::new(self.api_url())
+        Rest::new(&self.all(|ready| ready.api.as_ref()))
     }
 
     /// A REST client with a fresh token of the administrator.
@@ -241,52 +273,66 @@ impl Server {
     /// # Errors
     /// The handshake is refused, in either form.
     pub async fn connect_with(&self, handshake: Handshake) -> anyhow::Result<Client> {
-        let conn = Conn::open(self.ws_url(), &handshake)
-            .await?
-            .map_err(|refused| anyhow::anyhow!("refused: {} {}", refused.status, refused.text()))?;
-        Client::start(conn, &handshake).await
+        Client::connect(self.ws_url(), &handshake).await
     }
 
-    /// Ends the process at once, as a crash would.
+    /// Ends every process at once, as a crash would.
     ///
     /// # Panics
-    /// The process can't be waited for.
+    /// One can't be waited for.
     pub async fn kill(&mut self) {
-        self.child.kill().await.expect("the process can be killed");
+        let killed = try_join_all(self.processes.iter_mut().map(|p| p.child.kill())).await;
+        killed.expect("a process can be killed");
     }
 
-    /// Asks the process to drain (SIGTERM) and waits for its end.
+    /// Asks every process to drain (SIGTERM) and waits for their end; answers the status of one that failed, if there is one.
     ///
     /// # Errors
-    /// It has ended already, or doesn't end in time.
+    /// All have ended already, or one doesn't end in time.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(libc::SIGTERM)?;
         self.ended().await
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of every process, as [`terminate`](Self::terminate) does.
     ///
     /// # Errors
-    /// It doesn't end in time.
+    /// One doesn't end in time.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
-        Ok(timeout(DRAIN_BOUND, self.child.wait())
-            .await
-            .context("the server didn't end in time")??)
+        let ended = try_join_all(self.processes.iter_mut().map(Process::ended)).await?;
+        let failed = ended.iter().find(|status| !status.success());
+        failed.or(ended.first()).copied().context("no process")
     }
 
-    /// Sends any signal to the process.
+    /// Sends any signal to every process that has not ended.
     ///
     /// # Errors
-    /// It has ended already.
-    pub fn signal(&self, signal: i32) -> anyhow::Result<()> {
-        let pid = self.pid().context("the server has ended")?;
-        let status = std::process::Command::new("kill")
-            .args([format!("-{signal}"), pid.to_string()])
-            .status()?;
-        if !status.success() {
-            bail!("signal {signal} was not delivered to {pid}");
+    /// None is left.
+    pub fn signal(&mut self, signal: i32) -> anyhow::Result<()> {
+        let running = self.processes.iter_mut();
+        let running: Vec<_> = running
+            .filter_map(|p| p.is_running().then_some(p))
+            .collect();
+        anyhow::ensure!(!running.is_empty(), "the server has ended");
+        running
+            .iter()
+            .try_for_each(|process| process.signal(signal))
+    }
+
+    /// Stops and starts every process, one after the other, as an update does; answers a status as
+    /// [`terminate`](Self::terminate) does.
+    ///
+    /// # Errors
+    /// One doesn't end or start in time.
+    pub async fn roll(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut ended = Vec::new();
+        for process in &mut self.processes {
+            process.signal(libc::SIGTERM)?;
+            ended.push(process.ended().await?);
+            process.restart().await?;
         }
-        Ok(())
+        let failed = ended.iter().find(|status| !status.success());
+        failed.or(ended.first()).copied().context("no process")
     }
 
     /// Starts again over the same data, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Ports change.
@@ -294,11 +340,34 @@ impl Server {
     /// # Errors
     /// As [`start_with`](Self::start_with).
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        if self.child.try_wait()?.is_none() {
-            self.kill().await;
-        }
-        (self.child, self.ready) = spawn(&self.options, &self.data_dir, &self.log).await?;
-        Ok(())
+        let restarted = join_all(self.processes.iter_mut().map(Process::restart)).await;
+        restarted.into_iter().collect()
+    }
+}
+
+/// How a process is started.
+fn spec(
+    options: &Options,
+    command: &'static str,
+    data_dir: &Path,
+    namespace: Option<&Namespace>,
+    log: PathBuf,
+) -> Spec {
+    let own = match namespace {
+        None => vec!["--data-dir".to_owned(), shown(data_dir)],
+        Some(_) if command == "up" => vec!["--cluster".to_owned()],
+        Some(_) => Vec::new(),
+    };
+    let cluster = namespace.map(Namespace::env).unwrap_or_default();
+    let env = [(env::SECRET, options.secret.clone())].into_iter();
+    let env = env
+        .chain(cluster)
+        .map(|(name, value)| (name.to_owned(), value));
+    Spec {
+        command,
+        args: own.into_iter().chain(options.args.clone()).collect(),
+        env: env.chain(options.env.clone()).collect(),
+        log,
     }
 }
 
@@ -309,7 +378,15 @@ impl Drop for Server {
     )]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- log of the server\n{}", tail(&self.log()));
+            for process in &self.processes {
+                let name = process.spec.log.file_stem().unwrap_or_default();
+                let mut log = process.log();
+                if self.processes.len() > 2 {
+                    let problems = log.lines().filter(|line| !line.contains(" INFO "));
+                    log = problems.collect::<Vec<_>>().join("\n");
+                }
+                eprintln!("--- log of {}\n{}", name.display(), tail(&log));
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     Caller, Context, Deps, IntoStatus as _,
     health::Readiness,
     listen::{Calls, GRACE, Limits, Listener},
+    send,
     serve::with_reflection,
     trace,
 };
@@ -78,6 +79,9 @@ pub const SERVICES: &[(&str, &str)] = &[
     ("openim.push.PushMsgService", name::PUSH),
     ("openim.msggateway.msgGateway", name::GATEWAY),
 ];
+
+/// The call that goes to the instance of its conversation.
+const SEND: &str = "/openim.msg.msg/SendMsg";
 
 const ANONYMOUS: &[&str] = &[
     "/openim.auth.Auth/getAdminToken",
@@ -157,7 +161,13 @@ impl Edge {
             body = body.collect() => body?.to_bytes(),
             () = grace(&self.stopping) => return Err(Status::unavailable("the server stops")),
         };
+        let route = (head.uri.path() == SEND)
+            .then(|| send::route(&body))
+            .flatten();
         let mut request = http::Request::from_parts(head, Body::new(Full::new(body)));
+        if let Some(route) = route {
+            request.extensions_mut().insert(route);
+        }
         let span = trace::edge(context.as_ref(), request.headers(), || {
             let operation_id = context.as_ref().map_or("", |c| c.operation_id.as_str());
             info_span!("grpc.request", operation.id = operation_id)

@@ -4,9 +4,13 @@ use bytes::Bytes;
 use magpie_discovery::{Idempotent, RouteKey};
 use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
 use magpie_types::{ConversationId, SessionType, ids};
+use prost::Message as _;
 use tonic::Request;
 
 use crate::Context;
+
+/// Bytes before the message in a frame of gRPC: compressed or not, length.
+const GRPC_HEAD: usize = 5;
 
 /// `SendMsg` with this message, under this context: it goes to the instance of msg that has the conversation in its caches, and may be
 /// repeated, because it has a clientMsgID from here on.
@@ -21,6 +25,13 @@ pub fn request(context: &Context, mut msg: MsgData) -> Request<SendMsgReq> {
     request.extensions_mut().insert(RouteKey(key));
     request.extensions_mut().insert(Idempotent);
     request
+}
+
+/// Where a `SendMsg` goes that is on its way as bytes, in gRPC's frame; `None` if they are something else.
+pub(crate) fn route(frame: &Bytes) -> Option<RouteKey> {
+    let request = SendMsgReq::decode(frame.get(GRPC_HEAD..).map(|m| frame.slice_ref(m))?).ok()?;
+    let stem = stem(&request.msg_data?);
+    Some(RouteKey(Bytes::copy_from_slice(stem.as_bytes())))
 }
 
 /// The stem of the conversation that the message says it belongs to. What is wrong with it is for the msg service to say.
@@ -56,6 +67,18 @@ mod tests {
         assert_eq!(&*stem(&msg(3)), "g");
         assert_eq!(&*stem(&msg(4)), "a_c_b");
         assert_eq!(&*stem(&msg(9)), "");
+    }
+
+    #[test]
+    fn bytes_of_a_send_go_where_the_send_goes() {
+        let request = SendMsgReq {
+            msg_data: Some(msg(1)),
+        };
+        let mut frame = vec![0; GRPC_HEAD];
+        frame.extend(request.encode_to_vec());
+        let route = route(&Bytes::from(frame)).expect("a key");
+        assert_eq!(&*route.0, b"a_c_b");
+        assert!(super::route(&Bytes::from_static(b"\0\0")).is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Config {
     pub max_num_one_end: usize,
     /// Life of a token in days.
     pub token_expire_days: u32,
-    /// How long a user's tokens are kept in memory, in milliseconds: so late may another process's change be seen.
+    /// How long a user's tokens are kept in memory, in milliseconds; several auth processes read them each time.
     pub cache_ms: u64,
     /// Users whose tokens are kept in memory.
     pub cache_users: u64,

@@ -1,4 +1,5 @@
-//! Reads and changes the stored tokens of users, with a short-lived copy in memory for the checks.
+//! Reads and changes the stored tokens of users, with a short-lived copy in memory for the checks, which is used as long as no other
+//! process changes tokens: a kicked token that is taken for good would end the login that replaced it.
 //!
 //! A change is a compare-and-set on the user's document, tried again a few times when another process was faster; changes of
 //! one process to the same user wait for each other. The copy in memory is replaced by every change of this process, and is
@@ -56,20 +57,34 @@ impl TokenStore {
         if let Some(seen) = self.seen.get(user_id) {
             return Ok(seen.tokens);
         }
+        self.reload(user_id).await
+    }
+
+    async fn reload(&self, user_id: &str) -> Result<Arc<Tokens>> {
         let seen = self.load(user_id).await?;
         self.remember(user_id, seen.clone());
         Ok(seen.tokens)
     }
 
-    /// Whether this token may be used at `now` (Unix seconds): 1507, 1506 or 1505 if not (rest-api.md 2.3).
+    /// Whether this token may be used at `now` (Unix seconds): 1507, 1506 or 1505 if not (rest-api.md 2.3). `alone`: no other process
+    /// changes tokens.
     pub(crate) async fn check(
         &self,
+        alone: bool,
         user_id: &str,
         platform: i32,
         hash: &[u8],
         now: i64,
     ) -> Result<()> {
-        let tokens = self.of(user_id).await?;
+        let mut tokens = if alone {
+            self.of(user_id).await?
+        } else {
+            self.reload(user_id).await?
+        };
+        if alone && tokens.get(hash).is_none() {
+            // A process that was not known yet may have issued it.
+            tokens = self.reload(user_id).await?;
+        }
         let found = tokens
             .get(hash)
             .filter(|e| e.platform == platform && e.expires > now);

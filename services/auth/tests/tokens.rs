@@ -141,6 +141,25 @@ async fn tokens_survive_a_new_instance_of_the_service() {
 }
 
 #[tokio::test]
+async fn a_token_of_another_instance_is_known_although_older_ones_are_in_memory() {
+    let here = world(Config::default()).await;
+    let secret = Arc::new(SecretString::from("sesame"));
+    let elsewhere = InProcess::new();
+    let routes = magpie_auth::routes(&here.engines.deps, Config::default(), secret);
+    elsewhere.serve(name::AUTH, routes);
+    let first = here.issue("u1", 5).await.unwrap();
+    assert_eq!(here.code(&first).await, 0);
+    let request = here.admin.request(GetUserTokenReq {
+        platform_id: 2,
+        user_id: "u1".to_owned(),
+    });
+    let channel = magpie_discovery::Registry::channel(&*elsewhere, name::AUTH);
+    let mut other = AuthClient::new(channel);
+    let second = other.get_user_token(request).await.unwrap().into_inner();
+    assert_eq!(here.code(&second.token).await, 0);
+}
+
+#[tokio::test]
 async fn kicks_are_seen_at_once() {
     let world = world(Config {
         multi_login_policy: Policy::Unlimited,

@@ -33,6 +33,7 @@ pub(crate) struct Conn {
     max_queues_bytes: usize,
     background: AtomicBool,
     draining: AtomicBool,
+    joined: AtomicBool,
     waker: AtomicWaker,
     out: Mutex<Outgoing<Send>>,
 }
@@ -58,6 +59,7 @@ impl Conn {
             max_queues_bytes: config.max_queues_bytes,
             background: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            joined: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             out: Mutex::default(),
         }
@@ -130,6 +132,15 @@ impl Conn {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Its login is known to all gateways.
+    pub(crate) fn set_joined(&self) {
+        self.joined.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
     }
 
     /// Remembers whether the application is in the background.

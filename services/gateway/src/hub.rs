@@ -183,25 +183,22 @@ impl Hub {
 
     /// Makes a connection known: from now on it gets every push, its user is online on its platform, and the connections that
     /// it replaces are ended.
-    ///
-    /// Other gateways are told without the user's turn: two devices that log in at once on two gateways would wait for each
-    /// other.
     pub(crate) async fn join(&self, conn: &Arc<Conn>, operation_id: &str) {
-        let login = Login {
+        let new = Login {
             platform: conn.platform,
             token: &conn.token,
         };
         {
             let _turn = self.turn(&conn.user).await;
             self.registry.insert(conn);
-            self.enforce_here(&conn.user, login, conn.number, operation_id)
+            let other = |c: &Conn| c.number != conn.number;
+            self.enforce_here(&conn.user, new, other, operation_id)
                 .await;
             self.end_surplus(conn);
+            self.report(&conn.user).await;
         }
-        self.enforce_elsewhere(&conn.user, login, operation_id)
-            .await;
-        let _turn = self.turn(&conn.user).await;
-        self.report(&conn.user).await;
+        self.enforce_elsewhere(&conn.user, new, operation_id).await;
+        conn.set_joined();
         if self.deps.shutdown.is_cancelled() {
             conn.drain();
         }
@@ -246,26 +243,29 @@ impl Hub {
         kicked.len()
     }
 
-    /// Applies the multi-terminal policy for a login on another gateway.
+    /// Applies the multi-terminal policy for a login on another gateway. Logins that are under way here stay: of two at the same
+    /// time on two gateways each would end the other.
     pub(crate) async fn enforce_remote(&self, user: &str, new: Login<'_>, operation_id: &str) {
         let _turn = self.turn(user).await;
-        self.enforce_here(user, new, 0, operation_id).await;
+        self.enforce_here(user, new, Conn::has_joined, operation_id)
+            .await;
         self.report(user).await;
     }
 
-    /// Tells the other gateways of a login, all at once: one that does not answer delays the handshake only so long.
+    /// Has all other gateways apply the policy, all at once: one that does not answer delays the handshake only so long. Without
+    /// the user's turn: two gateways that tell each other of logins at the same time would wait for each other.
     async fn enforce_elsewhere(&self, user: &str, new: Login<'_>, operation_id: &str) {
-        let gateways = self.deps.registry.instances(name::GATEWAY).into_iter();
-        let others = gateways.filter(|(id, _)| **id != *self.id);
-        let told = others.map(|(id, channel)| async move {
+        let instances = self.deps.registry.instances(name::GATEWAY).into_iter();
+        let others = instances.filter(|(id, _)| **id != *self.id);
+        let calls = others.map(|(id, channel)| async move {
             let request = MultiTerminalLoginCheckReq {
                 user_id: user.to_owned(),
                 platform_id: new.platform.number(),
                 token: new.token.to_owned(),
             };
+            let request = Context::internal(operation_id).request(request);
             let mut gateway = MsgGatewayClient::new(channel);
-            let call = gateway
-                .multi_terminal_login_check(Context::internal(operation_id).request(request));
+            let call = gateway.multi_terminal_login_check(request);
             let error = match tokio::time::timeout(MAX_TELL, call).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(status)) => from_status(status).report(),
@@ -273,16 +273,18 @@ impl Hub {
             };
             tracing::warn!(error, gateway.id = id, "a gateway was not told of a login");
         });
-        futures::future::join_all(told).await;
+        futures::future::join_all(calls).await;
     }
 
-    async fn enforce_here(&self, user: &str, new: Login<'_>, number: u64, operation_id: &str) {
-        let others: Vec<_> = self
-            .registry
-            .of(user)
-            .into_iter()
-            .filter(|c| c.number != number)
-            .collect();
+    async fn enforce_here(
+        &self,
+        user: &str,
+        new: Login<'_>,
+        other: impl Fn(&Conn) -> bool,
+        operation_id: &str,
+    ) {
+        let mut others = self.registry.of(user);
+        others.retain(|c| other(c));
         let logins: Vec<_> = others
             .iter()
             .map(|c| Login {

@@ -54,16 +54,16 @@ pub struct Run {
 }
 
 impl Run {
-    /// Connects all devices and lets them send.
+    /// Connects all devices, to the gateways in turn, and lets them send.
     #[must_use]
-    pub fn start(ws_url: &str, devices: Vec<Device>, life: usize) -> Self {
+    pub fn start(ws_urls: &[String], devices: Vec<Device>, life: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut gauges = Vec::new();
         let mut tasks = Vec::new();
-        for mut device in devices {
+        for (mut device, url) in devices.into_iter().zip(ws_urls.iter().cycle()) {
             let gauge = Arc::new(Gauge::default());
             gauges.push(Arc::clone(&gauge));
-            let (stop, url) = (Arc::clone(&stop), ws_url.to_owned());
+            let (stop, url) = (Arc::clone(&stop), url.clone());
             tasks.push(tokio::spawn(async move {
                 let life = device.live(&url, life, &stop, &gauge).await?;
                 Ok((device, life))
@@ -117,16 +117,16 @@ impl Run {
 ///
 /// # Panics
 /// The server doesn't answer.
-pub async fn settle(ws_url: &str, devices: &mut [Device], evidence: &mut Evidence) {
-    for device in devices.iter_mut() {
-        let connection = device.finish(ws_url).await;
+pub async fn settle(ws_urls: &[String], devices: &mut [Device], evidence: &mut Evidence) {
+    for (device, url) in devices.iter_mut().zip(ws_urls.iter().cycle()) {
+        let connection = device.finish(url).await;
         evidence
             .connections
             .push(connection.expect("the last message comes"));
     }
     evidence.pulls.clear();
-    for device in devices.iter() {
-        let pull = device.pull(ws_url).await;
+    for (device, url) in devices.iter().zip(ws_urls.iter().cycle()) {
+        let pull = device.pull(url).await;
         evidence.pulls.push(pull.expect("a pull"));
     }
 }

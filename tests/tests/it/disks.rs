@@ -1,15 +1,18 @@
 //! Disks that are full or refuse writes: sends are refused and nothing acknowledged is lost, service resumes by itself, and a
-//! start that can't work says why in one line.
+//! start that can't work says why in one line. Embedded engines only: a cluster's process has no files.
 
 use std::path::Path;
 
 use magpie_tests::evidence::Evidence;
 use magpie_tests::load::{Run, eventually, pair, settle};
-use magpie_tests::{Disk, Options, Rest, Server};
+use magpie_tests::{Disk, Options, Rest, Server, needs_embedded};
 use serde_json::json;
 
 /// Room for all that the load writes while the disk has some.
 const MEGABYTES: u32 = 512;
+
+/// Why not on a cluster.
+const WHY: &str = "it fills the disk of a process";
 
 fn on(disk: &Disk) -> Options {
     Options {
@@ -37,6 +40,9 @@ async fn back_ends_are_told(admin: &Rest) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_room() {
+    if needs_embedded("disks", WHY) {
+        return;
+    }
     let disk = Disk::new(MEGABYTES).expect("a disk");
     let mut server = Server::start_with(on(&disk)).await.expect("it starts");
     let mut devices = pair(&server, "ann", "bob").await;
@@ -49,7 +55,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
     let mut evidence = Evidence::default();
     let mut refused = Vec::new();
     for round in 0..2 {
-        let run = Run::start(server.ws_url(), devices, round);
+        let run = Run::start(&server.ws_urls(), devices, round);
         run.under_way(50).await;
         disk.fill().expect("the disk fills up");
         eventually("refusals to every device", || {
@@ -81,7 +87,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
         }
     }
     assert!(refused.iter().all(|code| *code == 500), "{refused:?}");
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(
@@ -93,7 +99,7 @@ async fn a_full_disk_refuses_sends_and_loses_nothing_and_service_resumes_with_ro
 
     assert!(server.terminate().await.expect("it drains").success());
     server.restart().await.expect("the files are whole");
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -116,6 +122,9 @@ async fn fails_to_start(data_dir: &Path, says: &[&str]) {
 
 #[tokio::test]
 async fn a_read_only_data_directory_is_named_before_any_port_is_taken() {
+    if needs_embedded("disks", WHY) {
+        return;
+    }
     let disk = Disk::new(64).expect("a disk");
     let data = disk.path().join("data");
     let mut server = Server::start_with(on(&disk)).await.expect("it starts");
@@ -147,6 +156,9 @@ async fn a_read_only_data_directory_is_named_before_any_port_is_taken() {
 
 #[tokio::test]
 async fn an_engine_that_can_not_write_ends_the_start_in_one_line() {
+    if needs_embedded("disks", WHY) {
+        return;
+    }
     let disk = Disk::new(64).expect("a disk");
     let data = disk.path().join("data");
     let mut server = Server::start_with(on(&disk)).await.expect("it starts");

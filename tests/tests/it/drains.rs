@@ -17,9 +17,9 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
     let mut evidence = Evidence::default();
     let mut unanswered = 0;
     for life in 0..STOPS {
-        let run = Run::start(server.ws_url(), devices, life);
+        let run = Run::start(&server.ws_urls(), devices, life);
         run.under_way(rand::random_range(50..400)).await;
-        let ended = server.terminate().await.expect("it drains");
+        let ended = server.roll().await.expect("it drains and starts");
         assert_eq!(ended.code(), Some(0), "{ended}");
         let (back, lives) = run.ended().await;
         devices = back;
@@ -30,7 +30,6 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
             unanswered += life.connection.unanswered();
             evidence.connections.push(life.connection);
         }
-        server.restart().await.expect("it starts");
         // Devices that abandon left nothing behind that is stored without an answer.
         let mut now = evidence.clone();
         for device in &devices {
@@ -43,7 +42,7 @@ async fn a_stop_under_load_answers_or_drops_every_send_and_loses_nothing() {
         "{} acknowledged, {unanswered} not answered",
         evidence.acknowledged()
     );
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(evidence.stored_unacknowledged(), [""; 0]);

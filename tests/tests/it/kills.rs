@@ -66,7 +66,7 @@ async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing
     let mut interrupted = 0;
     for life in 0..=KILLS {
         // At once, so that connections also meet what the server still has to do from before.
-        let run = Run::start(server.ws_url(), devices, life);
+        let run = Run::start(&server.ws_urls(), devices, life);
         read_positions(&server, &readers, &mut evidence).await;
         run.under_way(rand::random_range(100..1000)).await;
         if life < KILLS {
@@ -86,7 +86,7 @@ async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing
         }
     }
     read_positions(&server, &readers, &mut evidence).await;
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     assert!(
         interrupted > KILLS * devices.len(),
         "{interrupted} sends were interrupted"
@@ -103,7 +103,7 @@ async fn killed_again_and_again_under_load_it_loses_doubles_and_reorders_nothing
     // A clean restart changes nothing of it.
     assert!(server.terminate().await.expect("it drains").success());
     server.restart().await.expect("it starts");
-    settle(server.ws_url(), &mut devices, &mut evidence).await;
+    settle(&server.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -1,7 +1,9 @@
-//! End-to-end tests against a real `magpie up`.
+//! End-to-end tests against real processes, on embedded engines or (`MAGPIE_TEST_ENGINES=cluster`) as a cluster.
 
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod cluster;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]

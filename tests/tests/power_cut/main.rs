@@ -1,5 +1,5 @@
 //! The whole way of a message over disks that forget what was not synced, in a process of its own: SQLite's file layer is
-//! process-wide.
+//! process-wide. It brings its embedded engines along, so which ones the environment chooses makes no difference.
 
 #[cfg(test)]
 mod pipeline;

@@ -1,6 +1,7 @@
 //! Power cuts under load: what was acknowledged is stored once, every consumer sees it, and pushes go on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 
 use magpie_log::Topic;
 use magpie_tests::evidence::Evidence;
@@ -73,7 +74,7 @@ async fn the_power_fails_again_and_again_under_load_and_every_acknowledged_messa
     for life in 0..=CUTS {
         // A group that is there from the beginning, beside push.
         world.consume("audit", &audit);
-        let run = Run::start(&world.ws_url, devices, life);
+        let run = Run::start(from_ref(&world.ws_url), devices, life);
         run.under_way(rand::random_range(50..500)).await;
         // Every third cut keeps nothing that was not synced, the others any part of it.
         let next = if life < CUTS {
@@ -91,7 +92,7 @@ async fn the_power_fails_again_and_again_under_load_and_every_acknowledged_messa
         }
         world = next;
     }
-    settle(&world.ws_url, &mut devices, &mut evidence).await;
+    settle(from_ref(&world.ws_url), &mut devices, &mut evidence).await;
     println!(
         "{} acknowledged, {} stored, {interrupted} interrupted",
         evidence.acknowledged(),

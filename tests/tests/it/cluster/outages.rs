@@ -1,0 +1,143 @@
+//! Engines that a cluster lives without for a while: etcd is away and comes back empty, Redis forgets everything.
+
+use std::time::{Duration, Instant};
+
+use magpie_testdeps::{Kind, Server};
+use magpie_tests::evidence::Evidence;
+use magpie_tests::load::{Gateways, Run, eventually, roam, settle};
+use magpie_tests::{Cluster, Engines, Options};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+
+/// How long etcd is away: longer than a lease.
+const OUTAGE: Duration = Duration::from_secs(8);
+/// How often Redis is emptied.
+const FLUSHES: usize = 5;
+
+/// Shared engines but for one kind, which the test may harm.
+async fn with_own(kind: Kind) -> (Engines, Server) {
+    let start = move || (Engines::shared(), Server::start(kind));
+    let (shared, own) = spawn_blocking(start).await.expect("the engines start");
+    let engines = match kind {
+        Kind::Etcd => Engines {
+            etcd: own.clone(),
+            ..shared
+        },
+        Kind::Redis => Engines {
+            redis: own.clone(),
+            ..shared
+        },
+        other => panic!("nobody harms {other:?} here"),
+    };
+    (engines, own)
+}
+
+/// How many instances are registered.
+fn registered(etcd: &Server) -> usize {
+    let output = std::process::Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", &etcd.url(), "--command-timeout=2s"])
+        .args(["get", "/", "--prefix", "--keys-only"])
+        .output();
+    let keys = String::from_utf8(output.expect("etcdctl runs").stdout).unwrap_or_default();
+    keys.lines()
+        .filter(|line| line.contains("/services/"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connection() {
+    if super::skipped("cluster::outages") {
+        return;
+    }
+    let (engines, etcd) = with_own(Kind::Etcd).await;
+    let cluster = Cluster::start_on(engines, 2, Options::default()).await;
+    assert_eq!(registered(&etcd), cluster.size());
+    let devices = super::couples(&cluster, 2).await;
+    let run = Run::start(&cluster.ws_urls(), devices, 0);
+    run.under_way(100).await;
+
+    etcd.kill();
+    tokio::time::sleep(OUTAGE).await;
+    let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
+    let goes_on = |by: u64| {
+        let mut all = run.gauges.iter().zip(&before);
+        all.all(|(gauge, before)| gauge.acknowledged() > before + by)
+    };
+    eventually("acknowledgements without etcd", || goes_on(20)).await;
+    let (back, returned) = (etcd.clone(), Instant::now());
+    let restart = spawn_blocking(move || back.restart_empty());
+    restart.await.expect("etcd starts");
+    eventually("all registrations", || registered(&etcd) == cluster.size()).await;
+    let took = returned.elapsed();
+    println!(
+        "{} instances are registered {took:?} after etcd's start",
+        cluster.size()
+    );
+    assert!(took < Duration::from_secs(15), "registering took {took:?}");
+    // What an empty etcd takes away it takes away after a lease; the load goes on beyond that.
+    tokio::time::sleep(OUTAGE).await;
+    let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
+    eventually("acknowledgements after it", || {
+        let mut all = run.gauges.iter().zip(&before);
+        all.all(|(gauge, before)| gauge.acknowledged() > before + 20)
+    })
+    .await;
+    assert_eq!(registered(&etcd), cluster.size());
+
+    run.stop();
+    let (mut devices, lives) = run.ended().await;
+    let mut evidence = Evidence::default();
+    for life in lives {
+        let who = &life.connection.who;
+        assert_eq!(life.close_code, None, "{who} is not dropped");
+        assert_eq!(life.connection.refused(), [0; 0], "{who}");
+        assert_eq!(life.connection.unanswered(), 0, "{who}");
+        evidence.connections.push(life.connection);
+    }
+    settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
+    println!("{} acknowledged, none failed", evidence.acknowledged());
+    let faults = evidence.faults();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(!cluster.log().contains("panicked"), "a process panicked");
+}
+
+async fn flush(redis: &Server) {
+    let stream = TcpStream::connect(("127.0.0.1", redis.port())).await;
+    let mut stream = stream.expect("a connection");
+    stream.write_all(b"FLUSHALL\r\n").await.expect("sent");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"+OK\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgets_everything_costs_no_message_no_push_and_no_login() {
+    if super::skipped("cluster::outages") {
+        return;
+    }
+    let (engines, redis) = with_own(Kind::Redis).await;
+    let cluster = Cluster::start_on(engines, 2, Options::default()).await;
+    let devices = super::couples(&cluster, 2).await;
+    let gateways = Gateways::default();
+    gateways.set(cluster.ws_urls());
+    let tour = roam(&gateways, devices);
+    tour.goes_on(100).await;
+    for _ in 0..FLUSHES {
+        flush(&redis).await;
+        tour.goes_on(100).await;
+    }
+    let (devices, ways) = tour.end().await;
+    for device in &devices {
+        let rest = cluster.anonymous().with_token(&device.token);
+        let me = json!({"userIDs": [device.user]});
+        let found = rest.data("/user/get_users_info", &me).await;
+        assert_eq!(
+            found["usersInfo"][0]["userID"], device.user,
+            "its token is good"
+        );
+    }
+    super::check_ways(&cluster, devices, ways).await;
+}
