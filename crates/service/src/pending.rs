@@ -14,6 +14,8 @@ use crate::Deps;
 
 /// Bytes of the stamp.
 const STAMP: usize = 8;
+/// Bytes of the random id and of the mark.
+const REST: usize = 8 + 1;
 /// How old an intent is when the worker takes it over.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(30);
 /// Time between two looks for intents.
@@ -51,14 +53,17 @@ fn stamp(at: i64) -> Bytes {
     Bytes::copy_from_slice(&at.to_be_bytes())
 }
 
-/// Intents that were begun before the given time, oldest first. `index` is an index over `pending` alone.
-pub async fn due<D: Document>(
-    store: &dyn Store,
-    index: &'static str,
-    before: i64,
-) -> Result<Vec<D>> {
+/// Lower than every intent that began then, and as long: an index orders blobs of one length only.
+fn bound(at: i64) -> Bytes {
+    let mut bytes = BytesMut::from(stamp(at).as_ref());
+    bytes.put_bytes(0, REST);
+    bytes.freeze()
+}
+
+/// The oldest intents that were begun before the given time. `index` is an index over `pending` alone.
+async fn due<D: Document>(store: &dyn Store, index: &'static str, before: i64) -> Result<Vec<D>> {
     Ok(store
-        .list(Page::of(index, Vec::new(), BATCH).between(stamp(0), stamp(before)))
+        .list(Page::of(index, Vec::new(), BATCH).between(bound(0), bound(before)))
         .await?)
 }
 
@@ -109,10 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_sort_by_time_and_follow_the_empty_field() {
-        assert!(stamp(5) < stamp(6));
-        assert!(stamp(0) > Bytes::new());
-        assert!(begin(0) > stamp(now_ms() - 60_000));
+    fn bounds_sort_by_time_and_are_as_long_as_intents() {
+        assert!(bound(5) < bound(6));
+        let before = now_ms();
+        let intent = begin(0);
+        assert_eq!(intent.len(), bound(0).len());
+        assert!(bound(before) <= intent && intent < bound(now_ms() + 1));
     }
 
     #[test]

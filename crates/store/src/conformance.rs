@@ -44,7 +44,7 @@ macro_rules! store_conformance {
                 updates_change_named_fields_only, concurrent_updates_all_count, refuses_wrong_updates, deletes_and_counts;
             heads: reader_of_a_version_head_misses_nothing;
             pages: walks_the_key_in_order, walks_a_unique_index_both_ways, restricts_the_next_field, continues_without_gap,
-                orders_ties_by_key, caps_the_limit, counts_by_prefix, refuses_pages_that_do_not_fit;
+                orders_ties_by_key, orders_blobs_of_one_length, caps_the_limit, counts_by_prefix, refuses_pages_that_do_not_fit;
             prepare: may_be_repeated, adds_fields_at_the_end, refuses_changed_fields;
         }
     };
@@ -115,6 +115,20 @@ crate::document! {
     key [owner];
 }
 
+crate::document! {
+    /// A document with an index over bytes.
+    pub struct Stamped in "conformance_stamps", revision rev {
+        /// Key.
+        pub name: String,
+        /// Empty, or of one length.
+        pub stamp: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [name];
+    index by_stamp [stamp];
+}
+
 async fn opened(factory: &impl Factory) -> Result<SharedStore, StoreError> {
     let store = factory.open().await;
     prepare_all(&store).await?;
@@ -124,7 +138,12 @@ async fn opened(factory: &impl Factory) -> Result<SharedStore, StoreError> {
 async fn prepare_all(store: &SharedStore) -> Result<(), StoreError> {
     use crate::Document;
     store
-        .prepare(&[Item::SCHEMA, Counter::SCHEMA, VersionedList::SCHEMA])
+        .prepare(&[
+            Item::SCHEMA,
+            Counter::SCHEMA,
+            VersionedList::SCHEMA,
+            Stamped::SCHEMA,
+        ])
         .await
 }
 

@@ -158,7 +158,8 @@ impl Page {
         }
     }
 
-    /// Restricts the field after the prefix to `from..=to`.
+    /// Restricts the field after the prefix to `from..=to`. Bounds on a blob have the length of the values they are for: an index
+    /// orders blobs of one length by their bytes, and where those of other lengths stand differs from engine to engine.
     #[must_use]
     pub fn between(mut self, from: impl Into<Value>, to: impl Into<Value>) -> Self {
         self.from = Some(from.into());

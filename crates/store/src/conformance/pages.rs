@@ -1,6 +1,8 @@
 //! Pages and counts over indexes.
 
-use super::{Factory, Item, Verdict, is_schema, item, opened};
+use bytes::Bytes;
+
+use super::{Factory, Item, Stamped, Verdict, is_schema, item, opened};
 use crate::{Document, Documents, Page, SharedStore, StoreError, Value, key, store::MAX_PAGE};
 
 async fn names(store: &SharedStore, page: Page) -> Result<Vec<String>, StoreError> {
@@ -212,6 +214,38 @@ pub async fn orders_ties_by_key(factory: &impl Factory) -> Verdict {
         ..Page::of("by_color", key!["s"], 9).descending()
     };
     assert_eq!(names(&store, after).await?, ["a", "b"]);
+    Ok(())
+}
+
+/// Bytes sort unsigned, and a range leaves out the empty ones.
+pub async fn orders_blobs_of_one_length(factory: &impl Factory) -> Verdict {
+    let store = opened(factory).await?;
+    let stamps: [&'static [u8]; 5] = [b"", b"\0\x01", b"\x7f\xff", b"\x80\0", b"\xff\0"];
+    for (name, stamp) in stamps.into_iter().enumerate().rev() {
+        let name = format!("n{name}");
+        let stamp = Bytes::from_static(stamp);
+        store
+            .add(Stamped {
+                name,
+                stamp,
+                rev: 1,
+            })
+            .await?;
+    }
+    let between = |from: &'static [u8], to: &'static [u8]| {
+        let page = Page::of("by_stamp", Vec::new(), 100);
+        page.between(Bytes::from_static(from), Bytes::from_static(to))
+    };
+    let names = async |page| -> Result<Vec<String>, StoreError> {
+        let found = store.list::<Stamped>(page).await?;
+        Ok(found.into_iter().map(|s| s.name).collect())
+    };
+    assert_eq!(
+        names(between(b"\0\0", b"\x80\0")).await?,
+        ["n1", "n2", "n3"]
+    );
+    let from_above = between(b"\x7f\xff", b"\xff\xff").descending();
+    assert_eq!(names(from_above).await?, ["n4", "n3", "n2"]);
     Ok(())
 }
 
