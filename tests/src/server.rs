@@ -300,8 +300,7 @@ impl Server {
     /// One doesn't end in time.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let ended = try_join_all(self.processes.iter_mut().map(Process::ended)).await?;
-        let failed = ended.iter().find(|status| !status.success());
-        failed.or(ended.first()).copied().context("no process")
+        of_all(&ended)
     }
 
     /// Sends any signal to every process that has not ended.
@@ -331,8 +330,7 @@ impl Server {
             ended.push(process.ended().await?);
             process.restart().await?;
         }
-        let failed = ended.iter().find(|status| !status.success());
-        failed.or(ended.first()).copied().context("no process")
+        of_all(&ended)
     }
 
     /// Starts again over the same data, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Ports change.
@@ -369,6 +367,15 @@ fn spec(
         env: env.chain(options.env.clone()).collect(),
         log,
     }
+}
+
+/// A failure, if one of them failed.
+fn of_all(ended: &[ExitStatus]) -> anyhow::Result<ExitStatus> {
+    let failed = ended.iter().find(|status| !status.success());
+    failed
+        .or_else(|| ended.first())
+        .copied()
+        .context("no process")
 }
 
 impl Drop for Server {

@@ -302,6 +302,7 @@ impl Roamer {
                             let refused = at.and_then(|at| stay.open.remove(at));
                             self.outbox.extend(refused.map(|(_, message)| message));
                         }
+                        Frame::Pulled { .. } | Frame::Trouble(_) => {}
                     }
                     stay.connection.frames.push(frame);
                 }

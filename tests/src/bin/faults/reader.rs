@@ -28,7 +28,7 @@ pub(crate) async fn read(world: Arc<World>, device: Arc<Device>) {
                 ("token", &device.identity.token),
             ];
             let body = Bytes::from(body.to_string());
-            let answer = Rest::new(api).call("POST", path, &headers, body).await?;
+            let answer = Rest::new(&[api]).call("POST", path, &headers, body).await?;
             anyhow::ensure!(answer.code() == 0, "refused");
             Ok(answer.json()["data"].take())
         };

@@ -124,7 +124,7 @@ impl World {
     pub(crate) async fn gateways(&self) -> Vec<String> {
         let gateways = self.of("gateway").into_iter().filter_map(Member::ready);
         let asked = gateways.map(|gateway| async move {
-            let asking = Rest::new(&gateway.ops);
+            let asking = Rest::new(&[&gateway.ops]);
             let asking = asking.call("GET", "/readyz", &[], Bytes::new());
             match timeout(HEALTH_BOUND, asking).await {
                 Ok(Ok(answer)) if answer.status.is_success() => gateway.ws,
@@ -151,7 +151,7 @@ impl World {
         let api = self.of("api")[0]
             .ready()
             .context("no api process is ready")?;
-        let rest = Rest::new(&api.api.context("an api process has an address")?);
+        let rest = Rest::new(&[&api.api.context("an api process has an address")?]);
         let body = json!({"secret": SECRET, "userID": api.admin});
         let data = rest.data("/auth/get_admin_token", &body).await;
         Ok(rest.with_token(text(&data["token"])?))
