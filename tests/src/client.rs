@@ -301,6 +301,11 @@ impl Client {
         }
     }
 
+    /// The same, if one has come already.
+    pub fn other_now(&mut self) -> Option<Response> {
+        self.others.pop_front()
+    }
+
     /// Waits for the end of the connection; whatever comes before stays available.
     ///
     /// # Errors

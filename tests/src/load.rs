@@ -84,7 +84,8 @@ pub struct Device {
     pub padding: usize,
     /// Sends whose push it may wait for: with more, a server that is up only builds up a backlog.
     pub max_unpushed: usize,
-    platform: i32,
+    /// Platform of the device.
+    pub platform: i32,
     habit: Habit,
     unanswered: VecDeque<MsgData>,
     sent: u64,

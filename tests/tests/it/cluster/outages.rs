@@ -1,18 +1,23 @@
 //! Engines that a cluster lives without for a while: etcd is away and comes back empty, Redis forgets everything.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use magpie_proto::openim::sdkws::{SubUserOnlineStatus, SubUserOnlineStatusTips};
 use magpie_testdeps::{Kind, Server};
 use magpie_tests::evidence::Evidence;
-use magpie_tests::load::{Gateways, Run, eventually, roam, settle};
-use magpie_tests::{Cluster, Engines, Options};
+use magpie_tests::load::{Device, Gateways, Run, eventually, roam, settle};
+use magpie_tests::{Client, Cluster, Engines, Handshake, Options};
+use prost::Message as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
-/// How long etcd is away: longer than a lease.
-const OUTAGE: Duration = Duration::from_secs(8);
+/// How long etcd is away.
+const OUTAGE: Duration = Duration::from_secs(60);
+/// Longer than a lease.
+const LEASE: Duration = Duration::from_secs(8);
 /// How often Redis is emptied.
 const FLUSHES: usize = 5;
 
@@ -78,7 +83,7 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
     );
     assert!(took < Duration::from_secs(15), "registering took {took:?}");
     // What an empty etcd takes away it takes away after a lease; the load goes on beyond that.
-    tokio::time::sleep(OUTAGE).await;
+    tokio::time::sleep(LEASE).await;
     let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
     eventually("acknowledgements after it", || {
         let mut all = run.gauges.iter().zip(&before);
@@ -113,6 +118,36 @@ async fn flush(redis: &Server) {
     assert_eq!(&answer, b"+OK\r\n");
 }
 
+/// Platforms by user, as a gateway tells them.
+type Online = BTreeMap<String, Vec<i32>>;
+
+fn online(tips: SubUserOnlineStatusTips) -> Online {
+    let each = tips.subscribers.into_iter();
+    each.map(|user| (user.user_id, user.online_platform_i_ds))
+        .collect()
+}
+
+/// Subscribes to users anew until the answer is the expected one; answers how long that took.
+async fn presence_is_right(watcher: &mut Client, expected: &Online) -> Duration {
+    let users: Vec<String> = expected.keys().cloned().collect();
+    let (asked, bound) = (Instant::now(), Duration::from_secs(60));
+    let right = async {
+        loop {
+            let again = SubUserOnlineStatus {
+                subscribe_user_id: users.clone(),
+                unsubscribe_user_id: users.clone(),
+            };
+            let told: SubUserOnlineStatusTips = watcher.call(2005, &again).await.expect("told");
+            if online(told) == *expected {
+                break;
+            }
+        }
+    };
+    let right = tokio::time::timeout(bound, right).await;
+    right.expect("the gateways tell Redis again who is online");
+    asked.elapsed()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_forgets_everything_costs_no_message_no_push_and_no_login() {
     if super::skipped("cluster::outages") {
@@ -123,11 +158,29 @@ async fn a_redis_that_forgets_everything_costs_no_message_no_push_and_no_login()
     let devices = super::couples(&cluster, 2).await;
     let gateways = Gateways::default();
     gateways.set(cluster.ws_urls());
+    let there = |d: &Device| (d.user.clone(), vec![d.platform]);
+    let expected: Online = devices.iter().map(there).collect();
     let tour = roam(&gateways, devices);
     tour.goes_on(100).await;
+    cluster.register(&["watcher"]).await;
+    let token = cluster.user_token("watcher", 5).await;
+    let handshake = Handshake::js("watcher", 5, &token);
+    let watcher = Client::connect(&cluster.ws_urls()[0], &handshake).await;
+    let mut watcher = watcher.expect("a login");
+    presence_is_right(&mut watcher, &expected).await;
     for _ in 0..FLUSHES {
         flush(&redis).await;
         tour.goes_on(100).await;
+        let took = presence_is_right(&mut watcher, &expected).await;
+        println!("presence is right {took:?} after Redis was emptied and 100 messages were sent");
+    }
+    while let Some(change) = watcher.other_now() {
+        assert_eq!(change.req_identifier, 2005);
+        let change = SubUserOnlineStatusTips::decode(change.data.unwrap_or_default());
+        let change = online(change.expect("tips"));
+        for (user, platforms) in change {
+            assert_eq!(platforms, expected[&user], "{user} did not go offline");
+        }
     }
     let (devices, ways) = tour.end().await;
     for device in &devices {
