@@ -3,7 +3,7 @@
 //! A value that differs from run to run is bound when it is first seen; from then on the recorded value means the bound one, in
 //! answers and in requests. Ids are bound one to one. A recorded token may stand for several real ones, because the recorded
 //! server issued the same token twice within a second; requests use the newest. Times are compared by their distance from the
-//! start of the case, and equal times under one name must stay equal.
+//! start of the case, and equal times under one name must stay equal, unless they are whole seconds.
 
 use std::collections::HashMap;
 
@@ -140,7 +140,7 @@ impl Bindings {
         self.near(then.iat, now.iat)
     }
 
-    /// Binds a time that differs from run to run, in milliseconds or seconds.
+    /// Binds a time that differs from run to run, in milliseconds or seconds. Whole seconds of two calls are the same by chance.
     pub(crate) fn bind_time(
         &mut self,
         name: &str,
@@ -148,6 +148,9 @@ impl Bindings {
         actual: i64,
     ) -> Result<(), String> {
         self.near(recorded, actual)?;
+        if is_seconds(recorded) {
+            return Ok(());
+        }
         let bound = *self
             .times
             .entry((name.to_owned(), recorded))
@@ -160,7 +163,7 @@ impl Bindings {
     }
 
     fn near(&self, recorded: i64, actual: i64) -> Result<(), String> {
-        let unit_ms = if recorded < 100_000_000_000 { 1000 } else { 1 };
+        let unit_ms = if is_seconds(recorded) { 1000 } else { 1 };
         let Some(start_s) = self.recorded_start_s else {
             return Err("a time before the first token".to_owned());
         };
@@ -259,6 +262,10 @@ impl Bindings {
         self.tokens.insert(recorded.to_owned(), vec![made.clone()]);
         made
     }
+}
+
+fn is_seconds(time: i64) -> bool {
+    time < 100_000_000_000
 }
 
 /// Whether a text looks like a token.
