@@ -74,8 +74,7 @@ pub struct Options {
     pub max_backlog_age: Duration,
     /// Where a group without a committed offset starts.
     pub start: Option<StartOffset>,
-    /// Further properties of librdkafka, for instance `security.protocol`, `sasl.password`. Their values never
-    /// print. TLS and SCRAM need the crate's feature `tls`.
+    /// Further properties of librdkafka, for instance `security.protocol`, `sasl.password`. Their values never print.
     pub properties: BTreeMap<String, String>,
 }
 

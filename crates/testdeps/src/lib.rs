@@ -20,6 +20,7 @@
 //! A server never outlives the test process, however that ends. All calls block until they are done; an async test that
 //! must go on meanwhile clones the [`Server`] into `spawn_blocking`. Used by tests only, so failures panic and say what to do.
 
+mod certificates;
 mod place;
 mod process;
 
@@ -30,6 +31,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub use certificates::certificates;
 use place::Place;
 use process::Process;
 
@@ -86,12 +88,21 @@ impl Server {
     /// It is not installed, or it does not answer.
     #[must_use]
     pub fn start_with(kind: Kind, arguments: &[&str]) -> Self {
-        let arguments = ["--"].iter().chain(arguments);
-        let server = Self::prepare(
-            kind,
-            Place::reserve(),
-            arguments.map(|a| (*a).to_owned()).collect(),
-        );
+        Self::start_at(kind, |_| {
+            arguments.iter().map(|a| (*a).to_owned()).collect()
+        })
+    }
+
+    /// The same where the arguments depend on the port: that one, the next one and the one 10,000 above are the server's.
+    ///
+    /// # Panics
+    /// It is not installed, or it does not answer.
+    #[must_use]
+    pub fn start_at(kind: Kind, arguments: impl FnOnce(u16) -> Vec<String>) -> Self {
+        let place = Place::reserve();
+        let mut all = vec!["--".to_owned()];
+        all.extend(arguments(place.port()));
+        let server = Self::prepare(kind, place, all);
         server.restart();
         server
     }

@@ -12,7 +12,7 @@ use std::{
     sync::Once,
 };
 
-/// A server uses its port, the next one, and in a Redis cluster the one 10,000 above.
+/// A server uses its port, the next one, and in a Redis cluster or for TLS the one 10,000 above.
 const PORTS: std::ops::Range<u16> = 20_000..22_700;
 
 pub(crate) struct Place {

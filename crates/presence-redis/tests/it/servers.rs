@@ -13,8 +13,7 @@ use magpie_presence::{
     GatewayId, Presence as _, PresenceError, SharedPresence, conformance::Factory,
 };
 use magpie_presence_redis::{Options, RedisPresence};
-use magpie_testdeps::{Kind, Server};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use magpie_testdeps::{Kind, Server, certificates};
 use tokio::time::timeout;
 
 use crate::world::{ids, online, open, options, report_all, until};
@@ -57,25 +56,6 @@ async fn a_password_is_used_and_never_told() {
         let PresenceError::Unavailable(why) = presence.lookup(&ids(1)).await.unwrap_err();
         assert!(!why.is_empty() && !why.contains("hunter2"), "{why}");
     }
-}
-
-/// Writes an authority, and a certificate of 127.0.0.1 that it signed, for a server and a client.
-fn certificates(dir: &Path) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // One that had the name of its issuer would count as self-signed.
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "authority");
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::from_params(&params, &authority_key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let cert = params.signed_by(&key, &issuer).unwrap();
-    fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
-    fs::write(dir.join("cert.pem"), cert.pem()).unwrap();
-    fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
