@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{self, Server, server::TcpIncoming},
+    transport::{self, Server},
 };
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceBuilder;
@@ -21,12 +21,17 @@ use tower::ServiceBuilder;
 use crate::{
     health::Readiness,
     internal::{Internal, Limits},
+    listen::{self, Listener},
 };
 
 /// The port for other services.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Open connections; each instance that calls has one to each that it calls.
+    pub max_connections: usize,
+    /// How long a new connection may be silent, ms.
+    pub handshake_timeout_ms: u64,
     /// Calls under way; the next one is refused.
     pub max_concurrent_calls: u32,
     /// Longest time of a call, ms: above the deadlines of callers, who cancel their calls themselves.
@@ -44,6 +49,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            max_connections: 4096,
+            handshake_timeout_ms: 10_000,
             max_concurrent_calls: 10_000,
             call_timeout_ms: 60_000,
             keepalive_ms: 5_000,
@@ -89,6 +96,12 @@ pub async fn serve(
     let services = member.routes.prepare().into_axum_router();
     let router = with_reflection(health)
         .fallback_service(ServiceBuilder::new().layer(guard).service(services));
+    let limits = listen::Limits {
+        connections: config.max_connections,
+        silence: Duration::from_millis(config.handshake_timeout_ms),
+    };
+    // They end with the server, which knows the calls under way.
+    let connections = Listener::new(listener, limits, CancellationToken::new()).http2();
     let server = Server::builder()
         .timeout(Duration::from_millis(config.call_timeout_ms))
         .max_concurrent_streams(config.max_concurrent_calls.saturating_add(SPARE_STREAMS))
@@ -97,10 +110,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_ms)))
         .http2_keepalive_timeout(Some(Duration::from_millis(config.keepalive_timeout_ms)))
         .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown.cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned());
     let report = async {
         readiness.report(reporter, &names).await;
         std::future::pending().await
