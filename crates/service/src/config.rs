@@ -151,7 +151,11 @@ fn file(path: &Path, known: &keys::Keys) -> Result<figment::providers::Data<Toml
 }
 
 fn origin(figment: &Figment, key: &str) -> String {
-    let Some(metadata) = figment.find_metadata(key) else {
+    let found = figment.find_metadata(key).or_else(|| {
+        let (map, name) = map_of(figment, key)?;
+        figment.get_metadata(map.get(name)?.tag())
+    });
+    let Some(metadata) = found else {
         return "default".to_owned();
     };
     match &metadata.source {
@@ -161,6 +165,17 @@ fn origin(figment: &Figment, key: &str) -> String {
         }
         _ => metadata.name.to_string(),
     }
+}
+
+/// The map of a key whose last name has dots itself, and that name.
+fn map_of<'a>(figment: &Figment, key: &'a str) -> Option<(Dict, &'a str)> {
+    let mut dots = key.match_indices('.');
+    dots.find_map(|(at, _)| {
+        let (path, name) = key.split_at_checked(at)?;
+        let map = figment.find_value(path).ok()?.into_dict()?;
+        let name = name.strip_prefix('.')?;
+        map.contains_key(name).then_some((map, name))
+    })
 }
 
 /// The error, and what a value of this kind looks like where the parser does not say it.

@@ -1,4 +1,4 @@
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ struct Gateway {
     max_connections: u32,
     origin: String,
     proxy: Option<String>,
+    headers: BTreeMap<String, Secret>,
 }
 
 impl Default for Gateway {
@@ -32,6 +33,7 @@ impl Default for Gateway {
             max_connections: 7,
             origin: "*".to_owned(),
             proxy: None,
+            headers: BTreeMap::new(),
         }
     }
 }
@@ -176,6 +178,18 @@ fn a_missing_or_broken_file_is_one_line() {
     assert!(error(&missing).starts_with("can't read /no/such/file: "));
     let (_file, broken) = toml("[gateway\n");
     assert_eq!(error(&broken).lines().count(), 1);
+}
+
+#[test]
+fn names_of_maps_may_have_dots() {
+    let (file, sources) = toml("[gateway.headers]\n\"x.y.z\" = \"hunter2\"\n");
+    let loaded = load::<Program>(&sources).unwrap();
+    assert_eq!(loaded.config.gateway.headers["x.y.z"].expose(), "hunter2");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert_eq!(
+        origin_of(&loaded, "gateway.headers.x.y.z"),
+        format!("file {}", file.path().display())
+    );
 }
 
 #[test]
