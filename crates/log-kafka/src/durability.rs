@@ -23,7 +23,7 @@ pub(crate) fn check<'a>(
     let max = i64::try_from(options.max_message()).unwrap_or(i64::MAX);
     if number("max.message.bytes").is_some_and(|found| found < max) {
         return refuse(format!(
-            "max.message.bytes must be at least {max}, or log.max_record smaller"
+            "max.message.bytes must be at least {max}, or kafka.max_record_bytes smaller"
         ));
     }
     let in_sync = number("min.insync.replicas").unwrap_or(1);
@@ -53,7 +53,7 @@ pub(crate) fn check<'a>(
     let least = i64::try_from(options.max_backlog_age.as_millis() * 2).unwrap_or(i64::MAX);
     if number("retention.ms").is_some_and(|found| (0..least).contains(&found)) {
         warn(format!(
-            "retention.ms should be at least {least}, twice log.max_backlog_age: records may go before they are processed"
+            "retention.ms should be at least {least}, twice kafka.max_backlog_minutes: records may go before they are processed"
         ));
     }
     Ok(warnings)

@@ -6,7 +6,7 @@
 //!   decision where a partition starts.
 //! - `topics` makes and checks the topics at the start, `durability` says what their settings are worth; `native` is the one
 //!   call that rdkafka lacks.
-//! - `backlog` asks the brokers what a group has not done.
+//! - `backlog` asks the brokers what a group has not done. `repartition` has the steps to topics with other partitions.
 //!
 //! At least once: an append whose future errs may be in the log all the same, and two consumers may hold one partition for a
 //! moment (a process that was stopped and goes on). The pipeline recognises both by the store's unique keys.
@@ -24,6 +24,7 @@ mod native;
 mod offsets;
 mod options;
 mod reader;
+mod repartition;
 mod start;
 mod topic;
 mod topics;
@@ -52,6 +53,7 @@ use crate::{
 };
 pub use crate::{
     options::{Options, StartOffset},
+    repartition::Repartition,
     topics::{Remembered, TopicState},
 };
 

@@ -36,6 +36,8 @@ pub struct Options {
     pub prefix: String,
     /// Partitions of inbound, stored and offline; fixed when the topics are created. `parked` has one.
     pub partitions: u32,
+    /// How often the log was repartitioned: it then has topics with names of their own, `parked` excepted.
+    pub generation: u32,
     /// Replicas of a topic that is created here.
     pub replication: u16,
     /// How long a topic that is created here keeps records.
@@ -86,6 +88,7 @@ impl Default for Options {
             client_id: "magpie".to_owned(),
             prefix: "magpie-".to_owned(),
             partitions: 64,
+            generation: 0,
             replication: 3,
             retention: hour * 24,
             max_record: 1 << 20,
@@ -117,6 +120,7 @@ impl fmt::Debug for Options {
             .field("client_id", &self.client_id)
             .field("prefix", &self.prefix)
             .field("partitions", &self.partitions)
+            .field("generation", &self.generation)
             .field("properties", &self.properties.keys())
             .finish_non_exhaustive()
     }
@@ -260,12 +264,16 @@ impl Options {
 
     /// The name of a topic at the brokers.
     pub(crate) fn topic_name(&self, topic: Topic) -> String {
-        format!("{}{}", self.prefix, topic.name())
+        let name = topic.name();
+        match (topic, self.generation) {
+            (Topic::Parked, _) | (_, 0) => format!("{}{name}", self.prefix),
+            (_, generation) => format!("{}{name}-{generation}", self.prefix),
+        }
     }
 
     /// The name of a group at the brokers: one per topic, so that groups of two topics don't rebalance each other.
     pub(crate) fn group_name(&self, topic: Topic, group: &str) -> String {
-        format!("{}{}-{group}", self.prefix, topic.name())
+        format!("{}-{group}", self.topic_name(topic))
     }
 
     /// How many partitions a topic should have.
@@ -274,6 +282,11 @@ impl Options {
             Topic::Inbound | Topic::Stored | Topic::Offline => self.partitions,
             Topic::Parked => 1,
         }
+    }
+
+    /// What a topic that is made here takes: a little more than clients send.
+    pub(crate) fn largest_record_of_topics(&self) -> String {
+        (self.max_message() + 1024).to_string()
     }
 
     /// The largest request that holds one record.
@@ -313,5 +326,23 @@ mod tests {
         options.check().expect("a property of the deployment");
         assert!(!format!("{options:?}").contains("hidden"));
         assert_eq!(options.producer().get("sasl.password"), Some("hidden"));
+    }
+
+    #[test]
+    fn a_generation_has_topics_and_groups_of_its_own() {
+        let of = |generation, topic| {
+            let options = Options {
+                generation,
+                ..Options::default()
+            };
+            (
+                options.topic_name(topic),
+                options.group_name(topic, "transfer"),
+            )
+        };
+        let names = |topic: &str| (topic.to_owned(), format!("{topic}-transfer"));
+        assert_eq!(of(0, Topic::Inbound), names("magpie-inbound"));
+        assert_eq!(of(2, Topic::Inbound), names("magpie-inbound-2"));
+        assert_eq!(of(2, Topic::Parked), names("magpie-parked"));
     }
 }

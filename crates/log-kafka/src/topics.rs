@@ -5,6 +5,7 @@
 //! What the log has found is offered as [`TopicState`], for the caller to keep in the store and to compare at the next start.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +27,11 @@ use crate::{
 };
 
 const POLL: Duration = Duration::from_millis(50);
+/// The setting that limits what a topic takes.
+pub(crate) const LARGEST: &str = "max.message.bytes";
+
+/// Settings of a topic.
+pub(crate) type Settings = BTreeMap<String, String>;
 
 /// What a topic is; kept in the store by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +59,8 @@ impl TopicState {
     pub fn compare(&self, remembered: &Self) -> Result<Remembered> {
         if self.partitions != remembered.partitions {
             return Err(LogError::Damaged(format!(
-                "topic {} has {} partitions and had {} before; a key must not change its partition. Restore the topic, or drain \
-                 the cluster and repartition",
+                "topic {} has {} partitions and had {} before; a key must not change its partition. Restore the topic; \
+                 `magpie admin repartition` is the way to another number",
                 self.topic.name(),
                 self.partitions,
                 remembered.partitions,
@@ -75,18 +81,15 @@ pub(crate) struct Found {
 
 /// Makes the topics that are missing and checks all.
 pub(crate) async fn prepare(options: &Options) -> Result<Found> {
-    let admin: AdminClient<Plain> = options
-        .admin()
-        .create_with_context(Plain)
-        .map_err(|e| LogError::Unavailable(format!("the Kafka settings are refused: {e}")))?;
-    let admin = Arc::new(admin);
+    let admin = connect(options)?;
     let mut described = describe(&admin, options).await?;
     let missing: Vec<Topic> = Topic::ALL
         .into_iter()
         .filter(|topic| find(&described, options, *topic).is_none())
         .collect();
     if !missing.is_empty() {
-        create(&admin, options, &missing).await?;
+        let topics = missing.into_iter().map(|topic| (topic, Settings::new()));
+        create(&admin, options, topics.collect()).await?;
         let started = Instant::now();
         while described.iter().filter(|d| d.partitions > 0).count() < Topic::ALL.len() {
             if started.elapsed() > options.request_timeout {
@@ -130,12 +133,22 @@ pub(crate) async fn prepare(options: &Options) -> Result<Found> {
     Ok(Found { topics, warnings })
 }
 
+pub(crate) fn connect(options: &Options) -> Result<Arc<AdminClient<Plain>>> {
+    let admin = options.admin().create_with_context(Plain);
+    admin
+        .map(Arc::new)
+        .map_err(|e| LogError::Unavailable(format!("the Kafka settings are refused: {e}")))
+}
+
 fn find<'a>(described: &'a [Described], options: &Options, topic: Topic) -> Option<&'a Described> {
     let name = options.topic_name(topic);
     described.iter().find(|d| d.name == name)
 }
 
-async fn describe(admin: &Arc<AdminClient<Plain>>, options: &Options) -> Result<Vec<Described>> {
+pub(crate) async fn describe(
+    admin: &Arc<AdminClient<Plain>>,
+    options: &Options,
+) -> Result<Vec<Described>> {
     let names: Vec<String> = Topic::ALL.map(|topic| options.topic_name(topic)).to_vec();
     let (admin, timeout) = (Arc::clone(admin), options.request_timeout);
     tokio::task::spawn_blocking(move || describe_topics(admin.inner(), &names, timeout))
@@ -149,30 +162,36 @@ async fn describe(admin: &Arc<AdminClient<Plain>>, options: &Options) -> Result<
         })
 }
 
-async fn create(admin: &AdminClient<Plain>, options: &Options, missing: &[Topic]) -> Result<()> {
-    let names: Vec<String> = missing
-        .iter()
-        .map(|topic| options.topic_name(*topic))
-        .collect();
-    let max = (options.max_message() + 1024).to_string();
-    let retention = options.retention.as_millis().to_string();
+/// Creates topics, each with these settings over ours.
+pub(crate) async fn create(
+    admin: &AdminClient<Plain>,
+    options: &Options,
+    topics: Vec<(Topic, Settings)>,
+) -> Result<()> {
     let in_sync = if options.replication >= 3 { "2" } else { "1" };
-    let topics: Vec<NewTopic<'_>> = missing
+    let ours = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        (LARGEST, options.largest_record_of_topics()),
+        ("retention.ms", options.retention.as_millis().to_string()),
+        ("min.insync.replicas", in_sync.to_owned()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ];
+    let topics: Vec<(Topic, String, Settings)> = topics
+        .into_iter()
+        .map(|(topic, over)| {
+            let mut all: Settings = ours.clone().map(|(k, v)| (k.to_owned(), v)).into();
+            all.extend(over);
+            (topic, options.topic_name(topic), all)
+        })
+        .collect();
+    let topics: Vec<NewTopic<'_>> = topics
         .iter()
-        .zip(&names)
-        .map(|(topic, name)| {
+        .map(|(topic, name, settings)| {
             let partitions = i32::try_from(options.partitions(*topic)).unwrap_or(i32::MAX);
-            NewTopic::new(
-                name,
-                partitions,
-                TopicReplication::Fixed(i32::from(options.replication)),
-            )
-            .set("cleanup.policy", "delete")
-            .set("message.timestamp.type", "LogAppendTime")
-            .set("max.message.bytes", &max)
-            .set("retention.ms", &retention)
-            .set("min.insync.replicas", in_sync)
-            .set("unclean.leader.election.enable", "false")
+            let replication = TopicReplication::Fixed(i32::from(options.replication));
+            let new = NewTopic::new(name, partitions, replication);
+            settings.iter().fold(new, |new, (k, v)| new.set(k, v))
         })
         .collect();
     let admin_options = AdminOptions::new()
@@ -189,7 +208,7 @@ async fn create(admin: &AdminClient<Plain>, options: &Options, missing: &[Topic]
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, code)) => {
                 return Err(LogError::Unavailable(format!(
-                    "topic {name} can't be created: {code}; it needs {} live brokers (log.replication) and the right to create \
+                    "topic {name} can't be created: {code}; it needs {} live brokers (kafka.replication) and the right to create \
                      topics, or create it by hand",
                     options.replication
                 )));
@@ -208,7 +227,7 @@ fn check_state(described: &[Described], options: &Options, topic: Topic) -> Resu
     if found.partitions != wanted {
         return Err(LogError::Damaged(format!(
             "topic {name} has {} partitions and the configuration says {wanted}. The number is fixed when a topic is created: \
-             correct log.partitions, or drain the cluster and repartition",
+             correct kafka.partitions, or change the topics by `magpie admin repartition`",
             found.partitions
         )));
     }
@@ -224,7 +243,7 @@ fn check_state(described: &[Described], options: &Options, topic: Topic) -> Resu
     })
 }
 
-async fn configs(
+pub(crate) async fn configs(
     admin: &AdminClient<Plain>,
     options: &Options,
 ) -> Result<Vec<ConfigResource>, RDKafkaErrorCode> {

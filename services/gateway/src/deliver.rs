@@ -27,12 +27,20 @@ const MSGS: u32 = 1;
 /// Field of `PushMessages` for notification streams.
 const NOTIFICATION_MSGS: u32 = 2;
 
+/// A partition of one making of the stored log. A repartition makes it anew: its offsets begin again, and a push worker that stood
+/// still meanwhile may come with those of before.
+type Partition = (u64, u32);
+
+fn partition(item: &Item) -> Partition {
+    (item.incarnation, item.partition)
+}
+
 /// The last offset delivered of each partition of the stored log.
 #[derive(Default)]
-pub(crate) struct Positions(DashMap<u32, Arc<Mutex<Option<u64>>>>);
+pub(crate) struct Positions(DashMap<Partition, Arc<Mutex<Option<u64>>>>);
 
 impl Positions {
-    fn of(&self, partition: u32) -> Arc<Mutex<Option<u64>>> {
+    fn of(&self, partition: Partition) -> Arc<Mutex<Option<u64>>> {
         Arc::clone(self.0.entry(partition).or_default().value())
     }
 }
@@ -48,7 +56,7 @@ impl Delivery for DeliveryService {
             .map_err(IntoStatus::into_status)?;
         let items = request.into_inner().items;
         let mut results = Vec::with_capacity(items.len());
-        for run in items.chunk_by(|a, b| a.partition == b.partition) {
+        for run in items.chunk_by(|a, b| partition(a) == partition(b)) {
             deliver_run(&self.0, run, &mut results);
         }
         Ok(Response::new(DeliverResp { results }))
@@ -58,7 +66,7 @@ impl Delivery for DeliveryService {
 /// Items of one partition. Several items of one call may share an offset: a message for many users, in parts.
 fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
     let Some(first) = run.first() else { return };
-    let position = hub.positions.of(first.partition);
+    let position = hub.positions.of(partition(first));
     let mut last = position.lock().unwrap_or_else(PoisonError::into_inner);
     let floor = *last;
     for item in run {

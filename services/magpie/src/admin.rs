@@ -7,8 +7,11 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use anyhow::{Context as _, anyhow, bail};
 use magpie_service::config::Secret;
 use serde_json::{Value, json};
+use tokio::runtime::{self, Runtime};
 
 use self::http::Client;
+#[cfg(feature = "cluster")]
+use crate::process::cluster;
 use crate::{
     cli::{Admin, AdminCommand, Server, Settings},
     config::{self, Config},
@@ -24,7 +27,7 @@ const TEXT: i32 = 101;
 
 /// Runs one command.
 pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
@@ -40,18 +43,8 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         runtime.block_on(stats(&ops))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if matches!(args.command, AdminCommand::Status) {
-        #[cfg(feature = "cluster")]
-        return Ok(
-            match runtime.block_on(crate::process::cluster::status::show(&config))? {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
-            },
-        );
-        #[cfg(not(feature = "cluster"))]
-        return Err(Failure::Usage(
-            "this build has no cluster engines (cargo feature `cluster`)".to_owned(),
-        ));
+    if let Some(done) = of_cluster(&args.command, &config, &runtime) {
+        return done;
     }
     let access = Access::of(&args.server)?;
     runtime.block_on(async {
@@ -59,6 +52,37 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
         command(&args.command, &api, &access.admin).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command that uses the engines of a cluster; `None` if it is another one.
+fn of_cluster(
+    command: &AdminCommand,
+    config: &Config,
+    runtime: &Runtime,
+) -> Option<Result<ExitCode, Failure>> {
+    #[cfg(feature = "cluster")]
+    return match command {
+        AdminCommand::Status => {
+            let shown = runtime.block_on(cluster::status::show(config));
+            Some(shown.map(|good| match good {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }))
+        }
+        AdminCommand::Repartition { partitions, wait } => {
+            let wait = Duration::from_secs(*wait);
+            let done = runtime.block_on(cluster::repartition::run(config, *partitions, wait));
+            Some(done.map(|()| ExitCode::SUCCESS))
+        }
+        _ => None,
+    };
+    #[cfg(not(feature = "cluster"))]
+    return match command {
+        AdminCommand::Status | AdminCommand::Repartition { .. } => Some(Err(Failure::Usage(
+            "this build has no cluster engines (cargo feature `cluster`)".to_owned(),
+        ))),
+        _ => None,
+    };
 }
 
 /// What it takes to be a server's administrator.
@@ -179,7 +203,7 @@ async fn command(command: &AdminCommand, api: &Api, admin: &str) -> anyhow::Resu
                 to.as_deref().or(group.as_deref()).unwrap_or_default()
             ));
         }
-        AdminCommand::Stats { .. } | AdminCommand::Status => {}
+        AdminCommand::Stats { .. } | AdminCommand::Status | AdminCommand::Repartition { .. } => {}
     }
     Ok(())
 }

@@ -256,6 +256,16 @@ pub(crate) enum AdminCommand {
     },
     /// Print a cluster's instances, its engines, how far its consumers are behind, and what is wrong; exit code 1 if anything is.
     Status,
+    /// Change the number of partitions of a cluster's message log, while no msg runs.
+    #[command(after_help = help::REPARTITION)]
+    Repartition {
+        /// Partitions that the log is to have; kafka.partitions of every process afterwards.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        partitions: u32,
+        /// How long msg may take to be gone, and transfer and push to finish what is in the log.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        wait: u64,
+    },
     /// Print the server's build, readiness and metrics.
     Stats {
         /// Operator's port of the server [default: where the configuration has `listen.ops`].

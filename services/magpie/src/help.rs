@@ -61,7 +61,22 @@ Examples:
   magpie admin token                                for a back end: the header `token` of the REST API
   magpie admin send --from bob --to alice \"hello\"
   magpie admin stats                                build, readiness, metrics
+  magpie admin status                               a cluster: instances, engines, what is wrong
+  magpie admin repartition --help                   a cluster: more partitions, or fewer
   magpie admin --api http://chat.example:10002 --secret-file secret.txt token alice";
+
+/// Of `magpie admin repartition --help`.
+pub(crate) const REPARTITION: &str = "\
+More partitions let more transfer and push processes share the work. Messages can't be sent meanwhile; everything else goes on.
+
+  1. stop every msg process; at least one transfer and one push stay. Where a process has all services (`up --cluster`), stop
+     those, and start `magpie transfer` and `magpie push` for the time being
+  2. magpie admin repartition --partitions 128
+     waits until everything in the log is stored and delivered, makes new topics, and deletes the old ones
+  3. set kafka.partitions = 128; transfer and push end by themselves, start them and msg
+
+When it refuses, nothing has changed. When it was interrupted, run it again; until then msg, transfer and push do not start.
+To come back from an interrupted one, run it with the number of before.";
 
 /// The answer to a command that does not exist.
 pub(crate) fn no_command(words: &[OsString]) -> Failure {

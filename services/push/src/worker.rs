@@ -201,6 +201,7 @@ fn item(record: &Record, stored: &Stored, span: &Span, user_ids: Vec<String>) ->
         notification: stored.conversation_id.starts_with("n_"),
         partition: record.position.partition,
         offset: record.position.offset,
+        incarnation: record.position.incarnation,
         traceparent: trace::traceparent(span),
         sender_id: stored.sender_id.clone(),
         sender_connection_id: stored.connection_id.clone(),

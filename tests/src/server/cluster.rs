@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::process::ExitStatus;
 
 use anyhow::Context as _;
+use tokio::process::Command;
 
 use super::engines::Namespace;
 use super::process::{self, Process};
@@ -110,6 +111,47 @@ impl Cluster {
         let process = self.process(at)?;
         process.signal(libc::SIGTERM)?;
         process.ended().await
+    }
+
+    /// Waits for the end of one process.
+    ///
+    /// # Errors
+    /// It has ended already, or doesn't end in time.
+    pub async fn ended_one(&mut self, at: usize) -> anyhow::Result<ExitStatus> {
+        self.process(at)?.ended().await
+    }
+
+    /// Sends a signal to one process.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal_one(&mut self, at: usize, signal: i32) -> anyhow::Result<()> {
+        self.process(at)?.signal(signal)
+    }
+
+    /// Starts one process again, which must not come up: its exit code and all it has ever said.
+    ///
+    /// # Errors
+    /// It does come up, or is killed.
+    pub async fn refused_one(&mut self, at: usize) -> anyhow::Result<(i32, String)> {
+        process::refused(&self.process(at)?.spec).await
+    }
+
+    /// Sets a variable for all processes that are started from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        for process in &mut self.0.processes {
+            process.spec.env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// `magpie admin` with these arguments and what the processes are told by their environment.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn admin_command(&mut self, args: &[&str]) -> anyhow::Result<Command> {
+        let mut command = process::clean_command(&self.process(0)?.spec)?;
+        command.arg("admin").args(args);
+        Ok(command)
     }
 
     /// Starts one process again, at once if it still runs.

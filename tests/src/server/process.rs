@@ -103,12 +103,8 @@ fn binary() -> anyhow::Result<PathBuf> {
         .context("no magpie binary: build it with `cargo build -p magpie-server` or set MAGPIE_BIN")
 }
 
-/// The command of a process: of `MAGPIE_*` it has only what the test sets, and its log goes to a file.
-pub(super) fn command(spec: &Spec) -> anyhow::Result<Command> {
-    let stderr = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&spec.log)?;
+/// The program with the environment of a process; of `MAGPIE_*` it has only what the test sets.
+pub(super) fn clean_command(spec: &Spec) -> anyhow::Result<Command> {
     let mut command = Command::new(binary()?);
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MAGPIE_"))
@@ -116,16 +112,27 @@ pub(super) fn command(spec: &Spec) -> anyhow::Result<Command> {
         command.env_remove(name);
     }
     command
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// The command of a process; its log goes to a file.
+pub(super) fn command(spec: &Spec) -> anyhow::Result<Command> {
+    let stderr = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&spec.log)?;
+    let mut command = clean_command(spec)?;
+    command
         .arg(spec.command)
         .args(["--ws-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
         .args(["--ops-listen", "127.0.0.1:0"])
         .args(["--grpc-listen", "127.0.0.1:0", "--json"])
         .args(&spec.args)
-        .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(stderr)
-        .kill_on_drop(true);
+        .stderr(stderr);
     Ok(command)
 }
 

@@ -2,7 +2,8 @@
 //! lost, is noticed.
 
 crate::document! {
-    /// A topic as it was at the last start.
+    /// A topic as it was at the last start. That of the inbound topic decides for all: which generation of topics is in use, and
+    /// whether a repartition is under way.
     pub struct LogTopic in "log_topics", revision rev {
         /// Name of the topic.
         pub topic: String,
@@ -12,6 +13,10 @@ crate::document! {
         pub incarnation: i64,
         /// Revision.
         pub rev: i64,
+        /// How often the log was repartitioned; part of the topic's name.
+        pub generation: u32,
+        /// Partitions it is about to have, 0 if none: while a repartition is not finished nothing starts.
+        pub moving_to: u32,
     }
     key [topic];
 }

@@ -157,6 +157,27 @@ async fn repeats_of_the_stored_log_are_dropped_and_resend_answers_are_not() {
     assert_eq!(resent, 1, "the connection that asked alone");
 }
 
+/// A repartition makes the stored log anew while the gateway goes on, and a push worker may have stood still meanwhile.
+#[tokio::test]
+async fn the_offsets_of_a_log_that_was_made_anew_begin_again_and_those_of_the_old_one_stay_known() {
+    let world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    let made = |incarnation, item| Item {
+        incarnation,
+        ..item
+    };
+    world.deliver(vec![made(1, item(8, "a", &["u1"]))]).await;
+    let mixed = vec![
+        made(2, item(0, "b", &["u1"])),
+        made(1, item(8, "a", &["u1"])),
+        made(2, item(1, "c", &["u1"])),
+    ];
+    world.deliver(mixed).await;
+    let pushes = client.until_answered().await;
+    let seen: Vec<_> = pushes.iter().map(|r| r.operation_id.as_str()).collect();
+    assert_eq!(seen, ["a", "b", "c"]);
+}
+
 #[tokio::test]
 async fn an_ios_application_in_the_background_gets_no_messages() {
     let world = World::new(Config::default()).await;

@@ -91,7 +91,7 @@ pub(crate) struct Kafka {
     pub(crate) brokers: String,
     /// Comes before the names of topics and groups; clusters that share a Kafka need different ones.
     pub(crate) prefix: String,
-    /// Partitions of each topic; fixed when the topics are made.
+    /// Partitions of each topic; another number needs `magpie admin repartition`.
     pub(crate) partitions: u32,
     /// Replicas of topics that are made here. Below 3 an acknowledged message can be lost with one broker.
     pub(crate) replication: u16,

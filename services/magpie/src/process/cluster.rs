@@ -4,9 +4,10 @@
 //! others, behind the check of the cluster's secret, and a registration in etcd; their instance id is new at every start.
 //!
 //! - `secrets`: what must be set before a cluster starts. `log`: Kafka, with what the store remembers of it.
-//!   `status`: `magpie admin status`.
+//!   `status`, `repartition`: `magpie admin status` and `repartition`.
 
 mod log;
+pub(crate) mod repartition;
 mod secrets;
 pub(crate) mod status;
 
@@ -59,6 +60,8 @@ pub(super) struct Host {
     members: Vec<(&'static str, Routes)>,
     addresses: Vec<(&'static str, String)>,
     registrations: Vec<Registration>,
+    /// Of the log's topics, if it is used here.
+    log_generation: Option<u32>,
 }
 
 impl Place {
@@ -92,10 +95,12 @@ impl Place {
         let tasks = TaskTracker::new();
         let invalidations = Arc::new(Invalidations::default());
         let store = Observed::new(store(config).await?, Arc::clone(&invalidations));
-        let log: SharedLog = if WITH_LOG.into_iter().any(|service| plan.has(service)) {
-            log::open(config, &(Arc::clone(&store) as SharedStore)).await?
+        let with_log = WITH_LOG.into_iter().any(|service| plan.has(service));
+        let (log, log_generation): (SharedLog, _) = if with_log {
+            let opened = log::open(config, &(Arc::clone(&store) as SharedStore)).await?;
+            (opened.0, Some(opened.1))
         } else {
-            Arc::new(log::Absent)
+            (Arc::new(log::Absent), None)
         };
         let deps = Deps {
             store,
@@ -117,6 +122,7 @@ impl Place {
             members: Vec::new(),
             addresses: Vec::new(),
             registrations: Vec::new(),
+            log_generation,
         };
         Ok(World {
             deps,
@@ -135,7 +141,7 @@ impl Host {
         self.members.push((service, routes));
     }
 
-    /// Serves every service on a port of its own.
+    /// Serves every service on a port of its own, and ends the process when the log moves on.
     pub(super) fn serve(
         &mut self,
         deps: &Deps,
@@ -143,6 +149,11 @@ impl Host {
         config: &Config,
         readiness: &Readiness,
     ) {
+        if let Some(generation) = self.log_generation {
+            let (store, shutdown) = (Arc::clone(&deps.store), deps.shutdown.clone());
+            let follow = log::follow(store, generation, shutdown);
+            services::part(deps, failed, "message log", follow);
+        }
         for ((service, routes), listener) in self.members.drain(..).zip(self.listeners.drain(..)) {
             let member = serve::Member {
                 service,

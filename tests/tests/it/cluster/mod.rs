@@ -2,6 +2,7 @@
 
 mod gateways;
 mod outages;
+mod repartition;
 mod rolling;
 mod secrets;
 

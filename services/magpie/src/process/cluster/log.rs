@@ -1,7 +1,8 @@
 //! Kafka as the message log, with what the store remembers of it: what its topics are, and how far each group has applied them.
 //!
 //! A topic with another number of partitions does not start: keys would change their partition, and with it their order. A topic
-//! that was made anew is said aloud. A group without a committed offset starts from the applied one.
+//! that was made anew is said aloud. A group without a committed offset starts from the applied one. A process that still runs when
+//! the log has been repartitioned ends.
 
 use std::{
     collections::HashMap,
@@ -12,45 +13,109 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use magpie_discovery::name;
 use magpie_log::{
     Backlog, Batch, BatchLimits, Consumer, LogError, MessageLog, Position, Result, SharedLog, Topic,
 };
 use magpie_log_kafka::{KafkaLog, Options, Remembered, TopicState};
 use magpie_service::config::Secret;
 use magpie_store::{
-    Document as _, Documents as _, Follow, Outcome, SharedStore,
+    Document as _, Documents as _, Follow, Outcome, SharedStore, StoreError,
     documents::{AppliedOffset, LogTopic},
     key,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
 /// Time between two notes of applied offsets.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks whether the log was repartitioned.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// `next` in [`AppliedOffset`].
 const NEXT: &[usize] = &[AppliedOffset::next];
+/// Every consumer group, upstream first.
+pub(super) const GROUPS: [(Topic, &str); 2] = [
+    (Topic::Inbound, name::TRANSFER),
+    (Topic::Stored, name::PUSH),
+];
 
 /// The log of a process that has none.
 pub(super) struct Absent;
 
-/// Opens Kafka and compares it with what the store remembers.
-pub(super) async fn open(config: &Config, store: &SharedStore) -> anyhow::Result<SharedLog> {
-    let options = options(config, store);
+/// Opens Kafka and compares it with what the store remembers; with the generation of its topics.
+pub(super) async fn open(config: &Config, store: &SharedStore) -> anyhow::Result<(SharedLog, u32)> {
+    let known = known(store).await?;
+    if let Some(known) = &known {
+        check(known, config.kafka.partitions)?;
+    }
+    let generation = known.map_or(0, |known| known.generation);
+    let options = options(config, store, generation);
     let away = |e: &LogError| matches!(e, LogError::Unavailable(_));
     let open = async || KafkaLog::open(options.clone()).await;
     let kafka = super::wait_for("Kafka (kafka.brokers)", open, away).await?;
     for state in kafka.topics() {
-        remember(store, &state).await?;
+        remember(store, &state, generation).await?;
     }
-    Ok(Arc::new(KeptLog {
+    let log = Arc::new(KeptLog {
         kafka,
         store: Arc::clone(store),
-    }))
+    });
+    Ok((log, generation))
 }
 
-/// Kafka as the configuration has it.
-pub(super) fn options(config: &Config, store: &SharedStore) -> Options {
+/// What the store knows of the log; nothing before the first start.
+pub(super) async fn known(store: &SharedStore) -> Result<Option<LogTopic>, StoreError> {
+    store.find(key![Topic::Inbound.name()]).await
+}
+
+/// Refuses another number of partitions, and a log that is being repartitioned.
+fn check(known: &LogTopic, wanted: u32) -> anyhow::Result<()> {
+    let LogTopic {
+        partitions,
+        moving_to,
+        ..
+    } = known;
+    anyhow::ensure!(
+        *moving_to == 0,
+        "the message log is being repartitioned: wait for `magpie admin repartition --partitions {moving_to}`, or run it again if it \
+         was interrupted"
+    );
+    anyhow::ensure!(
+        *partitions == wanted,
+        "kafka.partitions is {wanted} and the message log has {partitions} partitions: set kafka.partitions to {partitions}, or \
+         change the log with `magpie admin repartition --partitions {wanted}`"
+    );
+    Ok(())
+}
+
+/// Ends with an error when the log has been repartitioned: this process would write into topics that nobody reads.
+pub(super) async fn follow(
+    store: SharedStore,
+    generation: u32,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = sleep(LOOK_INTERVAL) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        match known(&store).await {
+            Ok(Some(known)) if known.generation != generation => anyhow::bail!(
+                "it was repartitioned and has {0} partitions now: set kafka.partitions to {0} and start again",
+                known.partitions
+            ),
+            Ok(_) => {}
+            Err(e) => {
+                tracing::debug!(error = %e, "it can't be seen whether the log was repartitioned")
+            }
+        }
+    }
+}
+
+/// Kafka as the configuration has it, with the topics of a generation.
+pub(super) fn options(config: &Config, store: &SharedStore, generation: u32) -> Options {
     let kafka = &config.kafka;
     let ms = Duration::from_millis;
     let (store, runtime) = (Arc::clone(store), Handle::current());
@@ -75,6 +140,7 @@ pub(super) fn options(config: &Config, store: &SharedStore) -> Options {
         brokers: kafka.brokers.clone(),
         prefix: kafka.prefix.clone(),
         partitions: kafka.partitions,
+        generation,
         replication: kafka.replication,
         retention: Duration::from_secs(kafka.retention_hours * 3600),
         max_record: kafka.max_record_bytes,
@@ -93,13 +159,19 @@ pub(super) fn options(config: &Config, store: &SharedStore) -> Options {
 }
 
 /// Compares a topic with what the store has of it, and keeps what is new.
-async fn remember(store: &SharedStore, state: &TopicState) -> anyhow::Result<()> {
+pub(super) async fn remember(
+    store: &SharedStore,
+    state: &TopicState,
+    generation: u32,
+) -> anyhow::Result<()> {
     let name = state.topic.name();
     let now = LogTopic {
         topic: name.to_owned(),
         partitions: state.partitions,
         incarnation: state.incarnation.cast_signed(),
         rev: 1,
+        generation,
+        moving_to: 0,
     };
     if store.add(now.clone()).await? == Outcome::Inserted {
         return Ok(());
@@ -107,22 +179,29 @@ async fn remember(store: &SharedStore, state: &TopicState) -> anyhow::Result<()>
     let Some(known) = store.find::<LogTopic>(key![name]).await? else {
         anyhow::bail!("the store has lost what it knew of topic {name}; start again");
     };
-    let before = TopicState {
-        topic: state.topic,
-        partitions: known.partitions,
-        incarnation: known.incarnation.cast_unsigned(),
-    };
-    if state.compare(&before)? == Remembered::MadeAnew {
+    anyhow::ensure!(
+        known.moving_to == 0 && known.generation <= generation,
+        "the message log is being repartitioned; start again when that is done"
+    );
+    if known.generation == generation {
+        let before = TopicState {
+            topic: state.topic,
+            partitions: known.partitions,
+            incarnation: known.incarnation.cast_unsigned(),
+        };
+        if state.compare(&before)? == Remembered::Same {
+            return Ok(());
+        }
         tracing::error!(
             topic = name,
             "the topic was made anew: what it held and was not applied is lost"
         );
-        let now = LogTopic {
-            rev: known.rev + 1,
-            ..now
-        };
-        store.replace(now, known.rev).await?;
     }
+    let now = LogTopic {
+        rev: known.rev + 1,
+        ..now
+    };
+    store.replace(now, known.rev).await?;
     Ok(())
 }
 

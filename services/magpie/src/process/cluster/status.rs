@@ -2,9 +2,9 @@
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
-use magpie_discovery::{Registry as _, health_name, name};
+use magpie_discovery::{Registry as _, health_name};
 use magpie_discovery_etcd::EtcdRegistry;
-use magpie_log::{LogError, MessageLog as _, Topic};
+use magpie_log::{LogError, MessageLog as _};
 use magpie_log_kafka::KafkaLog;
 use magpie_service::internal::Internal;
 use magpie_store::SharedStore;
@@ -100,7 +100,17 @@ async fn instances(registry: &EtcdRegistry, report: &mut Report) {
 
 /// How far the groups are behind, and what Kafka's settings risk.
 async fn message_log(config: &Config, store: &SharedStore, report: &mut Report) {
-    let opened = timeout(PATIENCE, KafkaLog::open(log::options(config, store)));
+    let known = match log::known(store).await {
+        Ok(known) => known,
+        Err(e) => return report.wrong("log (Kafka)", e),
+    };
+    if let Some(known) = known.as_ref().filter(|known| known.moving_to != 0) {
+        let why = format!("a repartition to {} is not finished", known.moving_to);
+        return report.wrong("log (Kafka)", why);
+    }
+    let generation = known.map_or(0, |known| known.generation);
+    let options = log::options(config, store, generation);
+    let opened = timeout(PATIENCE, KafkaLog::open(options));
     let kafka = match opened.await {
         Ok(Ok(kafka)) => kafka,
         Ok(Err(e)) => return report.wrong("log (Kafka)", e),
@@ -110,11 +120,7 @@ async fn message_log(config: &Config, store: &SharedStore, report: &mut Report) 
     for warning in kafka.warnings() {
         report.line("log (Kafka)", &format!("warning: {warning}"));
     }
-    let groups = [
-        (Topic::Inbound, name::TRANSFER),
-        (Topic::Stored, name::PUSH),
-    ];
-    for (topic, group) in groups {
+    for (topic, group) in log::GROUPS {
         let what = format!("log {} for {group}", topic.name());
         let backlog = timeout(PATIENCE, kafka.backlog(topic, group)).await;
         match backlog.unwrap_or_else(|_| Err(LogError::Unavailable("no answer".to_owned()))) {
