@@ -290,6 +290,9 @@ pub(crate) enum BenchCommand {
     Idle(BenchIdle),
     /// Start servers, run all figures, print a table. `scripts/bench` builds and pins what it needs.
     Suite(BenchSuite),
+    /// Start clusters, one process per service, over the configured engines; run their figures, print a table. `scripts/bench
+    /// --cluster` starts the engines too.
+    Cluster(BenchCluster),
 }
 
 #[cfg(feature = "bench")]
@@ -357,4 +360,28 @@ pub(crate) struct BenchSuite {
     /// Page whose tables are replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct BenchCluster {
+    /// Only these.
+    #[arg(long, value_name = "NAME", value_parser = ["chat", "recovery", "growth"])]
+    pub(crate) only: Vec<String>,
+    /// An engine's process on this machine, whose CPU is listed too.
+    #[arg(long = "engine", value_name = "NAME=PID", value_parser = engine)]
+    pub(crate) engines: Vec<(String, u32)>,
+    /// Where the result goes as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Page whose tables are replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+#[cfg(feature = "bench")]
+fn engine(text: &str) -> Result<(String, u32), String> {
+    let parts = text.split_once('=');
+    let parsed = parts.and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
+    parsed.ok_or_else(|| "write it as NAME=PID, for instance redis=4711".to_owned())
 }

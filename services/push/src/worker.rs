@@ -88,6 +88,7 @@ impl Worker {
     }
 
     async fn deliver(&self, batch: Batch) -> Result<(), Stopped> {
+        metrics::histogram!("magpie_push_batch_records").record(batch.records.len() as f64);
         let mut records: Vec<(Record, Stored, Span)> = Vec::with_capacity(batch.records.len());
         for mut record in batch.records {
             match Stored::decode(std::mem::take(&mut record.value)) {

@@ -30,6 +30,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const LEAD: Duration = Duration::from_millis(200);
 /// Sends after which the readers of the generator get a turn even if the pacing is behind.
 const TURN: usize = 32;
+/// A load is quiet when nothing has come for this long;
+const QUIET: Duration = Duration::from_secs(1);
+/// what still comes is waited for at most this often.
+const QUIET_LOOKS: usize = 60;
 /// Bytes of the JSON around a text.
 const FRAME: usize = r#"{"content":""}"#.len();
 
@@ -53,6 +57,8 @@ struct Run {
     delivered: Vec<Option<u32>>,
     missing: usize,
     last_seq: Vec<i64>,
+    /// Answers and pushes of all runs.
+    frames: u64,
     outcome: Outcome,
 }
 
@@ -91,15 +97,19 @@ impl Outcome {
 }
 
 impl Load {
-    pub(super) async fn connect(api: &Api, ws: &str, pairs: usize) -> anyhow::Result<Self> {
+    /// Connects to the gateways `ws`, so that pairs within one and across two are equally many.
+    pub(super) async fn connect(api: &Api, ws: &[String], pairs: usize) -> anyhow::Result<Self> {
         let pairs = pairs.max(1);
         let users: Vec<String> = (0..pairs * 2).map(user).collect();
         let tokens = client::tokens(api, &users).await?;
         let run = Rc::new(RefCell::new(Run::idle(pairs)));
         let (mut senders, mut receivers, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for (i, (user, token)) in users.iter().zip(&tokens).enumerate() {
-            let (sink, stream) = client::connect(ws, user, token).await?.split();
             let receives = i % 2 == 1;
+            let ws = ws
+                .get(client::home(i / 2, receives, ws.len()))
+                .ok_or_else(|| anyhow!("no gateway"))?;
+            let (sink, stream) = client::connect(ws, user, token).await?.split();
             if receives {
                 receivers.push(sink);
             } else {
@@ -148,7 +158,9 @@ impl Load {
                 .senders
                 .get_mut(pair)
                 .ok_or_else(|| anyhow!("no sender"))?;
-            sender.send(message(pair, number, &self.tag, &text)).await?;
+            let id = format!("{}-{number}", self.tag);
+            let message = client::message(&user(pair * 2), &user(pair * 2 + 1), &id, number, &text);
+            sender.send(message).await?;
         }
         self.before += count;
         let end = Instant::now() + TAIL;
@@ -165,6 +177,17 @@ impl Load {
             ..Outcome::default()
         };
         Ok(self.run.borrow_mut().finish(outcome))
+    }
+
+    /// Waits for what a run beyond the capacity has left on its way.
+    pub(super) async fn quiet(&self) {
+        for _ in 0..QUIET_LOOKS {
+            let before = self.run.borrow().frames;
+            tokio::time::sleep(QUIET).await;
+            if self.run.borrow().frames == before {
+                return;
+            }
+        }
     }
 }
 
@@ -184,6 +207,7 @@ impl Run {
             delivered: Vec::new(),
             missing: 0,
             last_seq: vec![0; pairs],
+            frames: 0,
             outcome: Outcome::default(),
         }
     }
@@ -198,6 +222,7 @@ impl Run {
             delivered: vec![None; count],
             missing: count * 2,
             last_seq,
+            frames: self.frames,
             outcome: Outcome::default(),
         };
     }
@@ -259,6 +284,7 @@ impl Run {
     }
 
     fn take(&mut self, pair: usize, receives: bool, frame: &Bytes) {
+        self.frames += 1;
         let Ok(response) = client::response(frame) else {
             self.outcome.invalid += 1;
             return;
@@ -303,29 +329,6 @@ async fn heartbeat(mut receivers: Vec<SplitSink<Socket, Message>>) {
 
 fn user(i: usize) -> String {
     format!("bench{i}")
-}
-
-fn message(pair: usize, number: usize, tag: &str, content: &str) -> Message {
-    let sender = user(pair * 2);
-    let msg = MsgData {
-        recv_id: user(pair * 2 + 1),
-        client_msg_id: format!("{tag}-{number}"),
-        sender_platform_id: 2,
-        session_type: 1,
-        msg_from: 100,
-        content_type: 101,
-        content: Bytes::copy_from_slice(content.as_bytes()),
-        status: 1,
-        create_time: magpie_types::time::now_ms(),
-        send_id: sender.clone(),
-        ..MsgData::default()
-    };
-    client::request(
-        &sender,
-        reqs::SEND_MSG,
-        number.to_string(),
-        msg.encode_to_vec(),
-    )
 }
 
 fn micros(since: Instant) -> u32 {

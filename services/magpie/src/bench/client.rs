@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use magpie_envelope::{Codec, Encoding, Limits, Request, Response};
+use magpie_envelope::{Codec, Encoding, Limits, Request, Response, reqs};
+use magpie_proto::openim::sdkws::MsgData;
+use prost::Message as _;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -91,6 +93,35 @@ pub(super) fn request(user: &str, id: i32, incr: String, data: Vec<u8>) -> Messa
         data: data.into(),
     };
     Message::Binary(CODEC.encode_request(&request))
+}
+
+/// A text from one user to another, answered under `number`.
+pub(super) fn message(from: &str, to: &str, id: &str, number: usize, content: &str) -> Message {
+    let msg = MsgData {
+        send_id: from.to_owned(),
+        recv_id: to.to_owned(),
+        client_msg_id: id.to_owned(),
+        sender_platform_id: PLATFORM,
+        session_type: 1,
+        msg_from: 100,
+        content_type: 101,
+        content: Bytes::copy_from_slice(content.as_bytes()),
+        status: 1,
+        create_time: magpie_types::time::now_ms(),
+        ..MsgData::default()
+    };
+    request(
+        from,
+        reqs::SEND_MSG,
+        number.to_string(),
+        msg.encode_to_vec(),
+    )
+}
+
+/// Which of the gateways a connection goes to: half of each gateway's senders write to its own receivers, half to others'.
+pub(super) fn home(pair: usize, receives: bool, gateways: usize) -> usize {
+    let shift = if receives { pair / gateways } else { 0 };
+    (pair + shift) % gateways
 }
 
 /// The envelope in a frame from the server.

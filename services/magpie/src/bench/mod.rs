@@ -2,10 +2,12 @@
 //!
 //! The generator runs in its own process, so that the server's CPU can be read from outside. Messages are sent at intended
 //! times that do not wait for answers; latency counts from the intended time. [`chat`] and [`idle`] are the loads, [`client`]
-//! is their connection; [`suite`] starts servers ([`server`]), runs the loads and judges the figures ([`report`]).
+//! is their connection; [`suite`] starts servers ([`server`]), runs the loads and judges the figures ([`report`]). [`cluster`] does
+//! the same with one process per service.
 
 mod chat;
 mod client;
+mod cluster;
 mod idle;
 mod report;
 mod server;
@@ -29,7 +31,8 @@ pub(crate) fn run(args: &Bench) -> Result<ExitCode, Failure> {
             let access = Access::of(&chat.server)?;
             on_one_thread(async {
                 let api = access.log_in().await?;
-                let mut load = chat::Load::connect(&api, &chat.ws, chat.pairs).await?;
+                let mut load =
+                    chat::Load::connect(&api, std::slice::from_ref(&chat.ws), chat.pairs).await?;
                 let outcome = load.run(chat.rate, chat.seconds, chat.bytes).await?;
                 Ok(serde_json::to_value(outcome)?)
             })?
@@ -45,6 +48,7 @@ pub(crate) fn run(args: &Bench) -> Result<ExitCode, Failure> {
             })?
         }
         BenchCommand::Suite(args) => on_one_thread(suite::run(args))?,
+        BenchCommand::Cluster(args) => on_one_thread(cluster::run(args))?,
     };
     if let Value::Object(_) = &result {
         say(&result.to_string());

@@ -1,11 +1,13 @@
 //! What a run of the suite came to: a table for people, Markdown for docs/benchmarks.md, JSON for scripts.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::chat::Outcome;
+use crate::output::say;
 
 /// What a figure has to reach.
 #[derive(Debug, Clone, Copy)]
@@ -63,15 +65,39 @@ impl Figure {
     }
 }
 
+/// A run, with numbers that only some suites have.
+struct Run {
+    outcome: Outcome,
+    cpu_ms: f64,
+    more: Vec<(&'static str, f64)>,
+}
+
+/// What one process of an idle cluster takes, and what it takes to carry messages.
+#[derive(Debug, Serialize)]
+pub(super) struct Share {
+    pub(super) process: String,
+    pub(super) memory_mib: Option<f64>,
+    pub(super) cpu_ms_per_message: Option<f64>,
+}
+
 /// Figures and the runs they come from.
 pub(super) struct Report {
+    /// The table's place on the page, and the command that fills it.
+    command: &'static str,
     setting: Value,
     figures: Vec<Figure>,
-    runs: Vec<Value>,
+    runs: Vec<Run>,
+    shares: Vec<Share>,
 }
 
 impl Report {
-    pub(super) fn new(core: &usize, disk: (f64, f64), pairs: usize, bytes: usize) -> Self {
+    pub(super) fn new(
+        command: &'static str,
+        arrangement: &str,
+        disk: (f64, f64),
+        pairs: usize,
+        bytes: usize,
+    ) -> Self {
         let line = |path: &str, key: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
             let found = text.lines().find(|l| l.starts_with(key));
@@ -86,23 +112,41 @@ impl Report {
             "memory": line("/proc/meminfo", "MemTotal"),
             "kernel": kernel.trim(),
             "commit": option_env!("MAGPIE_COMMIT").unwrap_or("unknown"),
-            "server_core": core,
-            "configuration": "default",
+            "arrangement": arrangement,
             "pairs": pairs,
             "bytes": bytes,
             "disk_fdatasync_p50_ms": disk.0,
             "disk_fdatasync_p99_ms": disk.1,
         });
         Self {
+            command,
             setting,
             figures: Vec::new(),
             runs: Vec::new(),
+            shares: Vec::new(),
         }
     }
 
-    pub(super) fn run(&mut self, outcome: &Outcome, cpu_ms: f64, batches: Value) {
-        self.runs
-            .push(json!({ "outcome": outcome, "cpu_ms_per_message": cpu_ms, "batches": batches }));
+    /// Notes a run and says what it came to. All runs of a report have the same names in `more`.
+    pub(super) fn run(&mut self, outcome: &Outcome, cpu_ms: f64, more: Vec<(&'static str, f64)>) {
+        say(&format!(
+            "  {:>5}/s: cpu {cpu_ms:.4} ms, ack p99 {:.1} ms, delivery p50 {:.1} p99 {:.1} ms, clean {}, generator late p99 {:.1} ms",
+            outcome.rate,
+            outcome.ack_p99_ms,
+            outcome.delivery_p50_ms,
+            outcome.delivery_p99_ms,
+            outcome.is_clean(),
+            outcome.late_p99_ms
+        ));
+        self.runs.push(Run {
+            outcome: outcome.clone(),
+            cpu_ms,
+            more,
+        });
+    }
+
+    pub(super) fn shares(&mut self, shares: Vec<Share>) {
+        self.shares.extend(shares);
     }
 
     pub(super) fn figure(
@@ -124,22 +168,21 @@ impl Report {
 
     /// Rows of Markdown, which read well on a terminal too.
     pub(super) fn table(&self) -> String {
-        let mut text = String::from(
-            "| figure | Magpie | to reach | reached | best other server |\n|---|---|---|---|---|\n",
-        );
-        for f in &self.figures {
-            let other = f.other.map_or_else(|| "–".to_owned(), Figure::number);
-            writeln!(
-                text,
-                "| {} | {} | {} | {} | {other} |",
-                f.name,
+        let compared = self.figures.iter().any(|f| f.other.is_some());
+        let mut head = vec!["figure", "Magpie", "to reach", "reached"];
+        head.extend(compared.then_some("best other server"));
+        let rows = self.figures.iter().map(|f| {
+            let mut row = vec![
+                f.name.clone(),
                 Figure::number(f.value),
                 f.limit.text(),
-                f.verdict()
-            )
-            .expect("writing to a string");
-        }
-        text
+                f.verdict().to_owned(),
+            ];
+            let other = f.other.map_or_else(|| "–".to_owned(), Figure::number);
+            row.extend(compared.then_some(other));
+            row
+        });
+        table(&head, rows)
     }
 
     fn markdown(&self) -> String {
@@ -149,44 +192,47 @@ impl Report {
             other => other.to_string(),
         };
         let mut page = format!(
-            "{}\nMeasured at commit {} on {} ({}), Linux {}, server on core {} alone, load generator on another; default \
-             configuration; {} pairs, {} bytes of content. fdatasync of the disk: p50 {} ms, p99 {} ms.\n\n",
+            "{}\nMeasured at commit {} on {} ({}), Linux {}, {}; {} pairs, {} bytes of content. fdatasync of the disk: p50 {} ms, \
+             p99 {} ms.\n",
             self.table(),
             text("commit"),
             text("processor"),
             text("memory"),
             text("kernel"),
-            self.setting["server_core"],
+            text("arrangement"),
             self.setting["pairs"],
             self.setting["bytes"],
             text("disk_fdatasync_p50_ms"),
             text("disk_fdatasync_p99_ms"),
         );
-        page.push_str("| rate /s | s | sent | acknowledged | received | doubled | out of order | CPU ms | ack p99 ms | delivery p50 / p99 / max ms | generator late p99 ms | batch: log, transfer, store rows |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-        for run in &self.runs {
-            let (o, b) = (&run["outcome"], &run["batches"]);
-            let n = |v: &Value| Figure::number(v.as_f64().unwrap_or_default());
-            writeln!(
-                page,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} / {} / {} | {} | {}, {}, {} |",
-                o["rate"],
-                o["seconds"],
-                o["sent"],
-                o["acknowledged"],
-                o["received"],
-                o["doubled"],
-                o["out_of_order"],
-                n(&run["cpu_ms_per_message"]),
-                n(&o["ack_p99_ms"]),
-                n(&o["delivery_p50_ms"]),
-                n(&o["delivery_p99_ms"]),
-                n(&o["delivery_max_ms"]),
-                n(&o["late_p99_ms"]),
-                n(&b["log"]),
-                n(&b["transfer"]),
-                n(&b["store_rows"]),
-            )
-            .expect("writing to a string");
+        if !self.shares.is_empty() {
+            let number = |n: Option<f64>| n.map_or_else(|| "–".to_owned(), Figure::number);
+            let rows = self.shares.iter().map(|s| {
+                let numbers = [number(s.memory_mib), number(s.cpu_ms_per_message)];
+                [s.process.clone()].into_iter().chain(numbers).collect()
+            });
+            let head = ["process", "idle, MiB", "CPU per message, ms"];
+            page.push_str(&format!("\n{}", table(&head, rows)));
+        }
+        if let Some(first) = self.runs.first() {
+            let mut head = vec![
+                "rate /s",
+                "s",
+                "sent",
+                "acknowledged",
+                "received",
+                "doubled",
+                "out of order",
+                "CPU ms",
+                "ack p99 ms",
+                "delivery p50 / p99 / max ms",
+                "generator late p99 ms",
+            ];
+            head.extend(first.more.iter().map(|(name, _)| *name));
+            page.push_str(&format!(
+                "\n{}",
+                table(&head, self.runs.iter().map(Run::row))
+            ));
         }
         page
     }
@@ -204,25 +250,71 @@ impl Report {
                     })
                 })
                 .collect();
-            let all = json!({ "setting": self.setting, "figures": figures, "runs": self.runs });
+            let runs: Vec<_> = self
+                .runs
+                .iter()
+                .map(|r| {
+                    let more: BTreeMap<_, _> = r.more.iter().copied().collect();
+                    json!({ "outcome": r.outcome, "cpu_ms_per_message": r.cpu_ms, "more": more })
+                })
+                .collect();
+            let all = json!({ "setting": self.setting, "figures": figures, "runs": runs, "processes": self.shares });
             fs::write(path, format!("{all:#}\n"))
                 .with_context(|| format!("{} can't be written", path.display()))?;
         }
         if let Some(path) = page {
             let old = fs::read_to_string(path)
                 .with_context(|| format!("{} can't be read", path.display()))?;
+            let begin = format!("<!-- figures: written by {} -->", self.command);
             let (head, rest) = old
-                .split_once(BEGIN)
-                .context("the page has no begin marker")?;
-            let (_, tail) = rest.split_once(END).context("the page has no end marker")?;
+                .split_once(&begin)
+                .with_context(|| format!("the page has no line {begin}"))?;
+            let (_, tail) = rest
+                .split_once(END)
+                .with_context(|| format!("the page has no line {END} below"))?;
             fs::write(
                 path,
-                format!("{head}{BEGIN}\n{}{END}{tail}", self.markdown()),
+                format!("{head}{begin}\n{}{END}{tail}", self.markdown()),
             )?;
         }
         Ok(())
     }
 }
 
-const BEGIN: &str = "<!-- figures: written by scripts/bench -->";
+impl Run {
+    fn row(&self) -> Vec<String> {
+        let (o, number) = (&self.outcome, Figure::number);
+        let mut row = vec![
+            o.rate.to_string(),
+            o.seconds.to_string(),
+            o.sent.to_string(),
+            o.acknowledged.to_string(),
+            o.received.to_string(),
+            o.doubled.to_string(),
+            o.out_of_order.to_string(),
+            number(self.cpu_ms),
+            number(o.ack_p99_ms),
+            format!(
+                "{} / {} / {}",
+                number(o.delivery_p50_ms),
+                number(o.delivery_p99_ms),
+                number(o.delivery_max_ms)
+            ),
+            number(o.late_p99_ms),
+        ];
+        row.extend(self.more.iter().map(|(_, value)| number(*value)));
+        row
+    }
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(head) + &format!("|{}\n", "---|".repeat(head.len()));
+    for row in rows {
+        let cells: Vec<&str> = row.iter().map(String::as_str).collect();
+        text.push_str(&line(&cells));
+    }
+    text
+}
+
 const END: &str = "<!-- end of figures -->";

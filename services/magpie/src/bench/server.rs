@@ -93,53 +93,77 @@ impl Server {
 
     /// CPU time used so far, in milliseconds.
     pub(super) fn cpu_ms(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: f64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|t| t.parse::<f64>().ok())
-            .sum();
-        Ok(ticks * 1000.0 / TICKS)
+        cpu_ms(self.pid)
     }
 
     /// Resident memory, in KiB.
     pub(super) fn resident_kib(&self) -> anyhow::Result<f64> {
-        status_kib(self.pid, "VmRSS:")
+        resident_kib(self.pid)
     }
 
     /// Sums and counts of its metrics so far.
     pub(super) async fn metrics(&self) -> anyhow::Result<Metrics> {
-        let text = admin::get(&self.ops, "/metrics").await?;
+        Metrics::of(&self.ops).await
+    }
+}
+
+/// CPU time that a process has used so far, in milliseconds.
+pub(super) fn cpu_ms(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|t| t.parse::<f64>().ok())
+        .sum();
+    Ok(ticks * 1000.0 / TICKS)
+}
+
+/// Resident memory of a process, in KiB.
+pub(super) fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
+        .context("no VmRSS")
+}
+
+/// The numbers on `/metrics`.
+#[derive(Default)]
+pub(super) struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    /// Those of the operators' port `ops`.
+    pub(super) async fn of(ops: &str) -> anyhow::Result<Self> {
+        let text = admin::get(ops, "/metrics").await?;
         let value = |line: &str| -> Option<(String, f64)> {
             let (name, value) = line.rsplit_once(' ')?;
             Some((name.to_owned(), value.parse().ok()?))
         };
-        Ok(Metrics(text.lines().filter_map(value).collect()))
+        Ok(Self(text.lines().filter_map(value).collect()))
     }
-}
 
-fn status_kib(pid: u32, field: &str) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix(field))
-        .and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
-        .with_context(|| format!("no {field}"))
-}
+    /// Adds those of another process.
+    pub(super) fn add(&mut self, other: Self) {
+        for (name, value) in other.0 {
+            *self.0.entry(name).or_default() += value;
+        }
+    }
 
-/// The numbers on `/metrics`.
-pub(super) struct Metrics(BTreeMap<String, f64>);
+    pub(super) fn get(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
 
-impl Metrics {
     /// Mean of a histogram's values since `earlier`; `name` may end with labels in braces.
     pub(super) fn mean_since(&self, earlier: &Self, name: &str) -> f64 {
         let (base, labels) = name.split_at(name.find('{').unwrap_or(name.len()));
         let grown = |suffix: &str| {
             let name = format!("{base}{suffix}{labels}");
-            let of = |m: &Self| m.0.get(&name).copied().unwrap_or_default();
-            of(self) - of(earlier)
+            self.get(&name) - earlier.get(&name)
         };
         grown("_sum") / grown("_count").max(1.0)
     }

@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures::{SinkExt as _, StreamExt as _};
-use magpie_envelope::reqs;
-use magpie_proto::openim::sdkws::MsgData;
-use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
@@ -22,11 +19,11 @@ use super::{
 use crate::{cli::BenchSuite, output::say};
 
 /// Pairs of users of the chat figures.
-const PAIRS: usize = 200;
+pub(super) const PAIRS: usize = 200;
 /// Bytes of a message's content.
-const BYTES: usize = 128;
+pub(super) const BYTES: usize = 128;
 /// Length of a run that a figure is taken from, seconds.
-const SECONDS: u32 = 20;
+pub(super) const SECONDS: u32 = 20;
 /// Delivery at the 99th percentile that a capacity allows, milliseconds.
 const CAPACITY_P99: f64 = 250.0;
 /// The search for the capacity ends when it is known this closely.
@@ -42,7 +39,11 @@ pub(super) async fn run(args: &BenchSuite) -> anyhow::Result<Value> {
     let folder = tempfile_in(&args.dir)?;
     let place = folder.path();
     let disk = server::disk_sync_ms(place)?;
-    let mut report = Report::new(&args.server_core, disk, PAIRS, BYTES);
+    let arrangement = format!(
+        "server on core {} alone, load generator on another; default configuration",
+        args.server_core
+    );
+    let mut report = Report::new("scripts/bench", &arrangement, disk, PAIRS, BYTES);
     if wanted("chat") {
         chat(&place.join("chat"), args, &mut report).await?;
     }
@@ -80,20 +81,15 @@ async fn measured(
     let cpu = (server.cpu_ms()? - cpu) / outcome.sent as f64;
     let now = server.metrics().await?;
     let mean = |name| now.mean_since(&metrics, name);
-    let batches = json!({
-        "log": mean(r#"magpie_log_sync_batch_records{topic="inbound"}"#),
-        "transfer": mean("magpie_transfer_batch_records"),
-        "store_rows": mean("magpie_store_commit_rows"),
-    });
-    say(&format!(
-        "  {rate:>5}/s: cpu {cpu:.4} ms, ack p99 {:.1} ms, delivery p50 {:.1} p99 {:.1} ms, clean {}, generator late p99 {:.1} ms",
-        outcome.ack_p99_ms,
-        outcome.delivery_p50_ms,
-        outcome.delivery_p99_ms,
-        outcome.is_clean(),
-        outcome.late_p99_ms
-    ));
-    report.run(&outcome, cpu, batches);
+    let more = vec![
+        (
+            "batch: log",
+            mean(r#"magpie_log_sync_batch_records{topic="inbound"}"#),
+        ),
+        ("batch: transfer", mean("magpie_transfer_batch_records")),
+        ("batch: store rows", mean("magpie_store_commit_rows")),
+    ];
+    report.run(&outcome, cpu, more);
     Ok((outcome, cpu))
 }
 
@@ -101,7 +97,12 @@ async fn measured(
 async fn chat(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
     say("one-to-one chat");
     let server = Server::start(dir, args.server_core).await?;
-    let mut load = Load::connect(&server.log_in().await?, &server.ws, PAIRS).await?;
+    let mut load = Load::connect(
+        &server.log_in().await?,
+        std::slice::from_ref(&server.ws),
+        PAIRS,
+    )
+    .await?;
     load.run(500, 4, BYTES).await?;
     for (rate, cpu_limit, other_cpu, p99_limit, other_p99) in
         [(300, 0.2, 0.56, 5.0, 6.0), (2000, 0.1, 0.28, 10.0, 86.0)]
@@ -123,7 +124,14 @@ async fn chat(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Res
             clean,
         );
     }
-    let capacity = capacity(&server, &mut load, report).await?;
+    let capacity = capacity(4000, async |rate| {
+        let (outcome, _) = measured(&server, &mut load, rate, report).await?;
+        if !outcome.is_clean() {
+            load.quiet().await;
+        }
+        Ok(outcome)
+    })
+    .await?;
     report.figure(
         "capacity, messages/s",
         f64::from(capacity),
@@ -143,11 +151,13 @@ async fn chat(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Res
 }
 
 /// The highest rate that a run of [`SECONDS`] keeps up with.
-async fn capacity(server: &Server, load: &mut Load, report: &mut Report) -> anyhow::Result<u32> {
+pub(super) async fn capacity(
+    mut rate: u32,
+    mut run: impl AsyncFnMut(u32) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<u32> {
     let (mut good, mut bad) = (0_u32, None::<u32>);
-    let mut rate = 4000_u32;
     loop {
-        let (outcome, _) = measured(server, load, rate, report).await?;
+        let outcome = run(rate).await?;
         if outcome.is_clean() && outcome.delivery_p99_ms < CAPACITY_P99 {
             good = rate;
         } else {
@@ -178,27 +188,14 @@ async fn start(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Re
     let server = Server::start(dir, args.server_core).await?;
     let token = tokens.first().map(String::as_str).unwrap_or_default();
     let mut socket = client::connect(&server.ws, "bench0", token).await?;
-    let msg = MsgData {
-        send_id: "bench0".to_owned(),
-        recv_id: "bench1".to_owned(),
-        client_msg_id: "first".to_owned(),
-        session_type: 1,
-        content_type: 101,
-        content: "{\"content\":\"first\"}".into(),
-        ..MsgData::default()
-    };
-    let request = client::request(
-        "bench0",
-        reqs::SEND_MSG,
-        "first".to_owned(),
-        msg.encode_to_vec(),
-    );
+    let text = r#"{"content":"first"}"#;
+    let request = client::message("bench0", "bench1", "first", 0, text);
     socket.send(request).await?;
     while let Some(frame) = socket.next().await {
         let Message::Binary(bytes) = frame? else {
             continue;
         };
-        if client::response(&bytes)?.msg_incr == "first" {
+        if client::response(&bytes)?.msg_incr == "0" {
             break;
         }
     }
@@ -266,7 +263,12 @@ async fn idle(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Res
 async fn large(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
     say("a large store");
     let server = Server::start(dir, args.server_core).await?;
-    let mut load = Load::connect(&server.log_in().await?, &server.ws, CONVERSATIONS).await?;
+    let mut load = Load::connect(
+        &server.log_in().await?,
+        std::slice::from_ref(&server.ws),
+        CONVERSATIONS,
+    )
+    .await?;
     let mut cpu = Vec::new();
     let mut stored = 0;
     let mut clean = true;
