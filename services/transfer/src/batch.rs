@@ -18,7 +18,10 @@ use magpie_store::{
 use prost::Message as _;
 use tracing::{Span, info_span};
 
-use crate::{effects, tails::Tails};
+use crate::{
+    effects::{self, NewChats},
+    tails::Tails,
+};
 
 /// One record under way.
 pub(crate) struct Item {
@@ -47,6 +50,8 @@ pub(crate) struct Done {
     pub(crate) parked: Vec<(Position, String)>,
     pub(crate) resends: u64,
     pub(crate) replays: u64,
+    /// Conversations whose first message is in the batch.
+    pub(crate) new_chats: NewChats,
 }
 
 fn stem(conversation: &str) -> &str {
@@ -103,15 +108,20 @@ fn span(record: &Inbound) -> Span {
     })
 }
 
-/// Stores the runs and says what to publish. Fails only when the store is away; then the whole batch is tried again.
+/// Stores the runs and says what to publish; it reads at most so many last seqs at the same time. Fails only when the store is away;
+/// then the whole batch is tried again.
 pub(crate) async fn apply(
     store: &SharedStore,
     tails: &Tails,
     mut runs: Vec<VecDeque<Item>>,
+    at_once: usize,
     done: &mut Done,
 ) -> Result<()> {
     let mut known: Vec<Known> = runs.iter().map(|_| Known::new()).collect();
     while runs.iter().any(|run| !run.is_empty()) {
+        let stored = runs.iter().flatten().filter(|item| item.record.stored);
+        let conversations = stored.map(|item| item.record.conversation_id.as_str());
+        tails.read(store, conversations.collect(), at_once).await?;
         let mut numbered = Vec::with_capacity(runs.len());
         for (run, known) in runs.iter_mut().zip(&known) {
             repeats(store, run, known, done).await?;
@@ -128,7 +138,7 @@ pub(crate) async fn apply(
         };
         let runs = runs.iter_mut().zip(&mut known);
         for (((run, known), numbered), outcomes) in runs.zip(numbered).zip(outcomes) {
-            let conflict = settle(store, tails, run, numbered, outcomes, done).await?;
+            let conflict = settle(tails, run, numbered, outcomes, done);
             if conflict {
                 look_up(store, run, known).await?;
             }
@@ -225,14 +235,13 @@ fn row(item: &Item, seq: i64, body: Bytes) -> magpie_store::Row {
 }
 
 /// Settles what was inserted and gives the rest back to the run; true if an id was met that is stored already.
-async fn settle(
-    store: &SharedStore,
+fn settle(
     tails: &Tails,
     run: &mut VecDeque<Item>,
     numbered: Vec<Numbered>,
     outcomes: Vec<Outcome>,
     done: &mut Done,
-) -> Result<bool> {
+) -> bool {
     let mut outcomes = outcomes.into_iter();
     let mut back: Vec<Item> = Vec::new();
     let mut conflict = false;
@@ -250,7 +259,7 @@ async fn settle(
             Outcome::Inserted => {
                 tails.set(&conversation, n.seq);
                 if n.seq == 1 {
-                    effects::record_versions(store, &n.item.record).await?;
+                    done.new_chats.add(&n.item.record);
                 }
                 publish(done, &n.item, n.seq, n.body, false);
             }
@@ -269,7 +278,7 @@ async fn settle(
     for item in back.into_iter().rev() {
         run.push_front(item);
     }
-    Ok(conflict)
+    conflict
 }
 
 /// Finds the messages of a run that are stored already; the first one is.
@@ -337,7 +346,7 @@ async fn repeats(
         } else {
             done.replays += 1;
             if found.seq == 1 {
-                effects::record_versions(store, &item.record).await?;
+                done.new_chats.add(&item.record);
             }
         }
         if found.state == 0 && !(resend && item.record.connection_id.is_empty()) {

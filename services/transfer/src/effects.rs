@@ -1,7 +1,10 @@
 //! What follows the insert of a message: the head, the sender's read position, and, with the first message of a chat, the
 //! participants' conversation records with their version entries. All of it may be repeated without harm.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
+use futures::{TryStreamExt as _, stream};
 use magpie_proto::magpie::log::Inbound;
 use magpie_store::{
     Document, Follow, SharedStore,
@@ -106,16 +109,35 @@ fn records(record: &Inbound) -> Vec<Conversation> {
         .collect()
 }
 
-/// Enters a new conversation into its owners' version lists.
-pub(crate) async fn record_versions(store: &SharedStore, record: &Inbound) -> Result<()> {
-    for (owner, _) in owners(record) {
-        versions::record(
-            &**store,
-            &owner,
-            List::Conversations,
-            &[(&record.conversation_id, State::Insert)],
-        )
-        .await?;
+/// Conversations that are new to their owners, on their way into the owners' version lists.
+///
+/// Each list is one document, and writing it takes two calls of the store. So a batch's entries of one owner are one step of his
+/// list, and lists of different owners, which have nothing to do with each other, are written beside each other.
+#[derive(Default)]
+pub(crate) struct NewChats(HashMap<String, Vec<String>>);
+
+impl NewChats {
+    /// Takes the conversation of its first message.
+    pub(crate) fn add(&mut self, first: &Inbound) {
+        for (owner, _) in owners(first) {
+            let conversations = self.0.entry(owner).or_default();
+            conversations.push(first.conversation_id.clone());
+        }
     }
-    Ok(())
+
+    /// Enters them, at most so many lists at the same time.
+    pub(crate) async fn enter(self, store: &SharedStore, at_once: usize) -> Result<()> {
+        let lists = self.0.into_iter().map(Ok);
+        stream::iter(lists)
+            .try_for_each_concurrent(at_once, |(owner, conversations)| async move {
+                let changes: Vec<(&str, State)> = conversations
+                    .iter()
+                    .map(|conversation| (conversation.as_str(), State::Insert))
+                    .collect();
+                versions::record(&**store, &owner, List::Conversations, &changes)
+                    .await
+                    .map(drop)
+            })
+            .await
+    }
 }

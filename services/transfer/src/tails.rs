@@ -1,5 +1,8 @@
 //! The last seq of each conversation, as far as this process knows: a bounded cache over the message collection.
 
+use std::collections::HashSet;
+
+use futures::{TryStreamExt as _, stream};
 use magpie_store::{Documents as _, Page, SharedStore, documents::Message, key, store::Result};
 use moka::sync::Cache;
 
@@ -9,6 +12,24 @@ pub(crate) struct Tails(Cache<String, i64>);
 impl Tails {
     pub(crate) fn new(entries: u64) -> Self {
         Self(Cache::builder().max_capacity(entries).build())
+    }
+
+    /// Reads those that are not known, at most so many at the same time.
+    pub(crate) async fn read(
+        &self,
+        store: &SharedStore,
+        conversations: HashSet<&str>,
+        at_once: usize,
+    ) -> Result<()> {
+        let unknown = conversations
+            .into_iter()
+            .filter(|conversation| !self.0.contains_key(*conversation))
+            .map(Ok);
+        stream::iter(unknown)
+            .try_for_each_concurrent(at_once, |conversation| async move {
+                self.get(store, conversation).await.map(drop)
+            })
+            .await
     }
 
     /// The last stored seq of the conversation, 0 if there is none.

@@ -92,7 +92,11 @@ impl Worker {
             metrics::counter!("magpie_transfer_dropped_total")
                 .increment((before - run.len()) as u64);
         }
-        batch::apply(&self.deps.store, &self.tails, runs, &mut done).await?;
+        let (store, at_once) = (&self.deps.store, self.config.store_calls.max(1));
+        batch::apply(store, &self.tails, runs, at_once, &mut done).await?;
+        // Before anything of it is published.
+        let new_chats = std::mem::take(&mut done.new_chats);
+        new_chats.enter(store, at_once).await?;
         metrics::counter!("magpie_transfer_resends_total").increment(done.resends);
         metrics::counter!("magpie_transfer_replays_total").increment(done.replays);
         metrics::histogram!("magpie_transfer_batch_records").record(batch.records.len() as f64);

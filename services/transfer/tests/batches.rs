@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+use std::collections::HashMap;
+
 use magpie_log::Topic;
 use magpie_proto::{
     magpie::log::{Inbound, Stored},
@@ -10,8 +12,9 @@ use magpie_proto::{
 use magpie_service::Deps;
 use magpie_store::{
     Documents as _, Page, SharedStore,
-    documents::{Conversation, Head, Message, UserSeq},
+    documents::{Conversation, Head, Message, UserSeq, VersionHead},
     key,
+    versions::{self, Delta, List, Version},
 };
 use magpie_testkit::{Engines, ScriptedLog};
 use magpie_transfer::Config;
@@ -148,6 +151,71 @@ async fn a_replay_at_its_position_is_published_again_and_repairs_its_effects() {
     assert_eq!(head.max_seq, 2);
     let record: Option<Conversation> = store.find(key!["b", CHAT]).await.unwrap();
     assert!(record.is_some());
+}
+
+/// The first messages of many chats in one batch: every owner's list has every new conversation, in one step of the list.
+#[tokio::test]
+async fn all_new_chats_of_a_batch_are_in_the_version_lists_of_both_sides() {
+    const PEERS: usize = 150;
+    let engines = Engines::new().await;
+    let log = worker(&engines);
+    let store = &engines.deps.store;
+    let peers: Vec<String> = (0..PEERS).map(|n| format!("p{n:03}")).collect();
+    let mut known: HashMap<&str, Version> = HashMap::new();
+    for owner in peers.iter().map(String::as_str).chain(["a"]) {
+        let version = versions::current(&**store, owner, List::Conversations);
+        known.insert(owner, version.await.unwrap());
+    }
+    let stems: Vec<String> = peers.iter().map(|peer| format!("a_{peer}")).collect();
+    let first = |n: usize| {
+        let record = Inbound {
+            conversation_id: format!("si_{}", stems[n]),
+            receiver_ids: vec![peers[n].clone(), "a".to_owned()],
+            ..inbound(&format!("m{n}"))
+        };
+        (n as u64, stems[n].as_str(), record.encode_to_vec())
+    };
+    log.feed((0..PEERS).map(first)).await;
+    assert_eq!(log.take(Topic::Stored).len(), PEERS);
+    let news = async |owner: &str| {
+        let Version { id, number } = &known[owner];
+        let delta = versions::since(&**store, owner, List::Conversations, id, *number).await;
+        match delta.unwrap() {
+            Delta::Changes {
+                version,
+                mut insert,
+                update,
+                delete,
+                ..
+            } => {
+                assert_eq!((update.len(), delete.len()), (0, 0));
+                insert.sort_unstable();
+                (version.number - number, insert)
+            }
+            other => panic!("{owner}: {other:?}"),
+        }
+    };
+    let chats: Vec<String> = stems.iter().map(|stem| format!("si_{stem}")).collect();
+    assert_eq!(news("a").await, (1, chats.clone()));
+    for (peer, chat) in peers.iter().zip(&chats) {
+        assert_eq!(news(peer).await, (1, vec![chat.clone()]));
+    }
+
+    // As if the process had died after the inserts.
+    for owner in known.keys() {
+        let head = key![*owner, "conversations"];
+        assert_eq!(store.remove::<VersionHead>(vec![head]).await.unwrap(), 1);
+    }
+    log.feed((0..PEERS).map(first)).await;
+    for (owner, entries) in [("a", PEERS), ("p000", 1), ("p149", 1)] {
+        let head = key![owner, "conversations"];
+        let head: VersionHead = store.find(head).await.unwrap().unwrap();
+        let Version { id, .. } = versions::current(&**store, owner, List::Conversations)
+            .await
+            .unwrap();
+        assert_eq!((&head.version_id, head.version), (&id, 1));
+        assert!(head.entries.len() > entries * chats[0].len());
+    }
 }
 
 #[tokio::test]
