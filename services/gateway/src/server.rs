@@ -41,7 +41,6 @@ impl Gateway {
             deps.presence.changes(),
         ));
         deps.tasks.spawn(Arc::clone(&hub).keep_presence());
-        deps.tasks.spawn(missed::follow(Arc::clone(&hub)));
         Self { hub }
     }
 
@@ -57,6 +56,11 @@ impl Gateway {
     /// Serves clients until the process stops, then sends them elsewhere: what they have asked for is answered first.
     pub async fn serve(self, listener: TcpListener) {
         let hub = self.hub;
+        let Some(missed) = missed::begin(&hub).await else {
+            return;
+        };
+        let follow = missed::follow(Arc::clone(&hub), missed);
+        hub.deps.tasks.spawn(follow);
         let shutdown = hub.deps.shutdown.clone();
         let handshakes = Arc::new(Semaphore::new(hub.config.max_handshakes));
         let mut errors = AcceptErrors::default();

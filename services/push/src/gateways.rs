@@ -164,16 +164,8 @@ async fn call(way: Channel, items: Vec<Item>) -> Result<(), tonic::Status> {
     client.deliver(request).await.map(drop)
 }
 
+/// A gateway without a count has left, or its connections end as soon as it makes one.
 async fn raise(store: &SharedStore, gateway: &str) -> StoreResult<()> {
-    let up = || store.change::<Missed>(key![gateway], vec![Change::Inc(Missed::count, 1)]);
-    if up().await? {
-        return Ok(());
-    }
-    let first = Missed {
-        gateway_id: gateway.to_owned(),
-        count: 0,
-        rev: 0,
-    };
-    store.add(first).await?;
-    up().await.map(drop)
+    let up = vec![Change::Inc(Missed::count, 1)];
+    store.change::<Missed>(key![gateway], up).await.map(drop)
 }

@@ -1,7 +1,5 @@
 //! Handshakes, presence, and the ways a connection ends.
 
-use std::time::Duration;
-
 use crate::world::{Client, World, item};
 use bytes::Bytes;
 use futures::SinkExt;
@@ -14,7 +12,6 @@ use magpie_proto::openim::sdkws::{
     SubUserOnlineStatus, SubUserOnlineStatusElem, SubUserOnlineStatusTips,
 };
 use magpie_service::Context;
-use magpie_store::{Change as MissedChange, Documents as _, documents::Missed, key};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -161,40 +158,6 @@ async fn bad_frames_end_the_connection_without_a_word() {
         .ok();
     match client.next().await {
         Some(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1009),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// What push could not bring is counted in the store; clients then come back and pull.
-#[tokio::test]
-async fn connections_end_when_deliveries_were_missed() {
-    let world = World::new(Config {
-        presence_renewal_ms: 10,
-        ..Config::default()
-    })
-    .await;
-    let mut client = world.connect("u1@1").await;
-    let store = &world.deps.store;
-    let first = Missed {
-        gateway_id: "gateway".to_owned(),
-        count: 0,
-        rev: 0,
-    };
-    store.add(first).await.unwrap();
-    // The gateway may not have looked for the first time yet: only a rise that it sees counts.
-    let raise = async {
-        loop {
-            let up = vec![MissedChange::Inc(Missed::count, 1)];
-            assert!(store.change::<Missed>(key!["gateway"], up).await.unwrap());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let last = tokio::select! {
-        () = raise => unreachable!(),
-        last = client.next() => last,
-    };
-    match last {
-        Some(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1001),
         other => panic!("{other:?}"),
     }
 }

@@ -5,4 +5,6 @@ mod connections;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod missed;
+#[cfg(test)]
 mod world;

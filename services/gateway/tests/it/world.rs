@@ -19,7 +19,10 @@ use magpie_proto::openim::sdkws::MsgData;
 use magpie_proto::openim::{auth, msg};
 use magpie_proto::status::to_status;
 use magpie_service::{Context, Deps};
-use magpie_store::{Store as _, documents::SCHEMAS};
+use magpie_store::{
+    Documents as _, Store as _,
+    documents::{Missed, SCHEMAS},
+};
 use magpie_store_sqlite::SqliteStore;
 use magpie_types::{Code, Error};
 use prost::Message as _;
@@ -121,10 +124,18 @@ pub(crate) fn token_owner(token: &str) -> Option<(String, i32)> {
 
 impl World {
     pub(crate) async fn new(config: Config) -> Self {
+        Self::over(config, Vec::new()).await
+    }
+
+    /// One whose store has these counts of missed deliveries when it starts.
+    pub(crate) async fn over(config: Config, counts: Vec<Missed>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let services = Arc::new(Services::default());
         let store = SqliteStore::open(dir.path().join("store"), Default::default()).unwrap();
         store.prepare(SCHEMAS).await.unwrap();
+        for count in counts {
+            store.add(count).await.unwrap();
+        }
         let deps = Deps {
             store,
             log: LocalLog::open(&dir.path().join("log"), Default::default()).unwrap(),
