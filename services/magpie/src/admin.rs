@@ -55,6 +55,13 @@ pub(crate) fn run(args: &Admin) -> Result<ExitCode, Failure> {
 }
 
 /// Runs a command that uses the engines of a cluster; `None` if it is another one.
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(
+        unused_variables,
+        reason = "without these engines they are only refused"
+    )
+)]
 fn of_cluster(
     command: &AdminCommand,
     config: &Config,
