@@ -91,9 +91,21 @@ impl<C: ConsumerContext> Asking<'_, C> {
                 Ok(list)
             });
             match answer {
-                Err(e) if passes(&e) && left > PAUSE => thread::sleep(PAUSE),
+                Err(e) if passes(&e) && left > PAUSE => {
+                    thread::sleep(PAUSE);
+                    self.look_for_leaders(left);
+                }
                 answer => return answer,
             }
+        }
+    }
+
+    /// librdkafka looks leaders up in what it knows, and does not ask again while it knows one, even one that it has dropped
+    /// because a broker was away: a partition then had no leader for minutes.
+    fn look_for_leaders(&self, timeout: Duration) {
+        let client = self.consumer.client();
+        if let Err(e) = client.fetch_metadata(Some(&self.topic.name), timeout) {
+            tracing::debug!(error = %e, topic = self.topic.name, "leaders can't be asked for");
         }
     }
 
