@@ -1,7 +1,7 @@
 //! Figures of a cluster: one process per service on this machine, over the engines that the configuration names.
 //!
 //! Processes, engines and load generator share all cores, as nothing else is pinned. Each figure has a cluster of its own, in a
-//! namespace that no other has used. [`processes`] starts, reads and kills; [`recovery`] is the load that goes on through kills.
+//! namespace that no other has used. [`processes`] starts, reads and kills; [`mod@recovery`] is the load that goes on through kills.
 
 mod processes;
 mod recovery;
