@@ -1,7 +1,7 @@
 //! Questions about offsets: what a group has committed, where a partition begins and ends, what is newer than a time.
 //!
 //! A partition has no leader for a moment after its topic was made and when a broker goes, and a group no coordinator: such
-//! answers are asked for again, within the timeout.
+//! questions are asked again, within the timeout, after a look for new leaders.
 
 use std::{
     collections::BTreeMap,
@@ -100,8 +100,8 @@ impl<C: ConsumerContext> Asking<'_, C> {
         }
     }
 
-    /// librdkafka looks leaders up in what it knows, and does not ask again while it knows one, even one that it has dropped
-    /// because a broker was away: a partition then had no leader for minutes.
+    /// Has librdkafka learn the leaders anew. By itself it keeps what it was told of a partition for minutes, and has no leader for it
+    /// as long as that names a broker which it has forgotten because it was away.
     fn look_for_leaders(&self, timeout: Duration) {
         let client = self.consumer.client();
         if let Err(e) = client.fetch_metadata(Some(&self.topic.name), timeout) {
