@@ -196,12 +196,11 @@ async fn while_the_broker_is_away_appends_end_and_later_they_work() {
 fn burst(log: &KafkaLog) -> impl Future<Output = Vec<bool>> + use<> {
     let mut under_way = Vec::new();
     for n in 0..200 {
-        let mut append = Box::pin(append(log, "key", n));
+        let mut append = append(log, "key", n).boxed();
         match (&mut append).now_or_never() {
-            Some(outcome) => {
-                outcome.expect_err("not acknowledged at once");
-                break;
-            }
+            Some(Err(_)) => break,
+            // Acknowledged between the two halves of the poll, when this thread had to wait for a core there.
+            Some(taken) => under_way.push(std::future::ready(taken).boxed()),
             None => under_way.push(append),
         }
         // Long bursts, so that many are under way when the log gives up.
