@@ -15,7 +15,8 @@ mod suite;
 
 use std::{future::Future, process::ExitCode};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use magpie_service::run::Signals;
 use serde_json::Value;
 
 use crate::{
@@ -61,5 +62,12 @@ fn on_one_thread(work: impl Future<Output = anyhow::Result<Value>>) -> anyhow::R
         .enable_all()
         .build()
         .context("no runtime")?;
-    tokio::task::LocalSet::new().block_on(&runtime, work)
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            result = work => result,
+            // The processes under measurement end with what is dropped here.
+            () = signals.next() => Err(anyhow!("stopped by a signal")),
+        }
+    })
 }
