@@ -50,6 +50,8 @@ pub struct Options {
     pub max_buffer_records: usize,
     /// How long a record waits for others to share its request.
     pub linger: Duration,
+    /// A consumer's batch starts at once if its last one started this long ago.
+    pub batch_spacing: Duration,
     /// `none`, `lz4`, `snappy` or `gzip`.
     pub compression: String,
     /// An append that Kafka has not acknowledged for this long fails; the record may be in the log all the same.
@@ -95,6 +97,7 @@ impl Default for Options {
             max_buffer_bytes: 8 << 20,
             max_buffer_records: 20_000,
             linger: Duration::from_millis(1),
+            batch_spacing: Duration::from_millis(10),
             compression: "none".to_owned(),
             delivery_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(5),

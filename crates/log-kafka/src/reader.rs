@@ -1,6 +1,13 @@
 //! The thread of a consumer: polls librdkafka while the worker waits, and fills batches.
+//!
+//! Batches are spaced, not delayed: a batch costs its worker a few calls whatever its size, so under load the next one gathers a
+//! little, and a record that comes alone is handed out at once.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use magpie_log::{LogError, Position, Record, Result};
@@ -20,6 +27,9 @@ pub(crate) struct Reader {
     consumer: BaseConsumer<Group>,
     /// What was read and not handed out: the record that did not fit, or a batch that an error interrupted.
     ahead: Vec<Record>,
+    spacing: Duration,
+    /// Before this the next batch is not begun.
+    next: Instant,
 }
 
 impl Reader {
@@ -38,6 +48,8 @@ impl Reader {
             member,
             consumer,
             ahead: Vec::new(),
+            spacing: options.batch_spacing,
+            next: Instant::now(),
         };
         thread::Builder::new()
             .name("log-reader".to_owned())
@@ -48,7 +60,9 @@ impl Reader {
 
     fn run(mut self) {
         while self.member.wait_wanted() {
+            thread::sleep(self.next.saturating_duration_since(Instant::now()));
             if let Some(batch) = self.fill().transpose() {
+                self.next = Instant::now() + self.spacing;
                 self.member.publish(batch);
             }
         }

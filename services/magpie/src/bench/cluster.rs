@@ -170,12 +170,12 @@ async fn chat(namespace: Namespace, report: &mut Report) -> anyhow::Result<()> {
 async fn recovery(namespace: Namespace, report: &mut Report) -> anyhow::Result<()> {
     say("kill -9 of one of two processes of each service");
     let mut cluster = Cluster::start(namespace, |_| 2).await?;
-    cluster.shared_evenly(PARTITIONS).await?;
     let gateways = cluster.addresses(name::GATEWAY, "ws");
     let talk = Talk::start(&cluster.log_in().await?, &gateways, TALKERS).await?;
     let mut others = (0.0_f64, true);
     for service in ALL {
         talk.steady().await?;
+        cluster.shared_evenly(PARTITIONS).await?;
         let killed = Instant::now();
         cluster.kill(service).await?;
         let (seconds, back) = talk.recovered(killed).await;

@@ -99,6 +99,8 @@ pub(crate) struct Kafka {
     pub(crate) retention_hours: u64,
     /// How long a record waits for others to share its request, ms.
     pub(crate) linger_ms: u64,
+    /// Batches of transfer and push are this far apart under load, so that they gather; a message that comes alone never waits, ms.
+    pub(crate) batch_spacing_ms: u64,
     /// `none`, `lz4`, `snappy` or `gzip`.
     pub(crate) compression: String,
     /// Largest record, bytes.
@@ -126,6 +128,7 @@ impl Default for Kafka {
             replication: 3,
             retention_hours: 24,
             linger_ms: 1,
+            batch_spacing_ms: 10,
             compression: "none".to_owned(),
             max_record_bytes: 1 << 20,
             max_buffer_bytes: 8 << 20,

@@ -21,6 +21,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "msg.head_wait_ms",
     "calls.retry_share",
     "kafka.linger_ms",
+    "kafka.batch_spacing_ms",
 ];
 
 /// Checks all of it.

@@ -146,6 +146,7 @@ pub(super) fn options(config: &Config, store: &SharedStore, generation: u32) -> 
         max_record: kafka.max_record_bytes,
         max_buffer_bytes: kafka.max_buffer_bytes,
         linger: ms(kafka.linger_ms),
+        batch_spacing: ms(kafka.batch_spacing_ms),
         compression: kafka.compression.clone(),
         delivery_timeout: ms(kafka.delivery_timeout_ms),
         session_timeout: ms(kafka.session_timeout_ms),
