@@ -17,7 +17,7 @@ use magpie_presence::{Notice, SharedPresence};
 use magpie_store::{
     Change, Document as _, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store,
     Value,
-    documents::{Conversation, Friend, SCHEMAS, User},
+    documents::{Black, Conversation, Friend, SCHEMAS, User},
     store::Result,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -168,6 +168,7 @@ fn watched(schema: &'static Schema) -> bool {
         User::SCHEMA.collection,
         Conversation::SCHEMA.collection,
         Friend::SCHEMA.collection,
+        Black::SCHEMA.collection,
     ]
     .contains(&schema.collection)
 }

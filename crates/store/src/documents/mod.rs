@@ -10,7 +10,7 @@ mod user;
 mod version;
 
 pub use conversation::{Conversation, Participants, UserSeq};
-pub use friend::{Black, Friend};
+pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
 pub use group::{Group, GroupMember};
 pub use log::{AppliedOffset, LogTopic};
@@ -34,6 +34,8 @@ pub const SCHEMAS: &[&Schema] = &[
     Hidden::SCHEMA,
     Friend::SCHEMA,
     Black::SCHEMA,
+    FriendRequest::SCHEMA,
+    ProfileFanout::SCHEMA,
     Group::SCHEMA,
     GroupMember::SCHEMA,
     VersionHead::SCHEMA,
