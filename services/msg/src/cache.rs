@@ -126,6 +126,7 @@ impl Caches {
             return Ok(hit);
         }
         let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
+        let found = found.filter(Conversation::is_present);
         let opt = found.map_or(0, |c| c.recv_msg_opt);
         self.recv_opts.insert(cache_key, opt);
         Ok(opt)
