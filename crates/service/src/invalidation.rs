@@ -17,7 +17,7 @@ use magpie_presence::{Notice, SharedPresence};
 use magpie_store::{
     Change, Document as _, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store,
     Value,
-    documents::{Conversation, Friend, SCHEMAS, User},
+    documents::{Black, Conversation, Friend, SCHEMAS, User},
     store::Result,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -168,6 +168,7 @@ fn watched(schema: &'static Schema) -> bool {
         User::SCHEMA.collection,
         Conversation::SCHEMA.collection,
         Friend::SCHEMA.collection,
+        Black::SCHEMA.collection,
     ]
     .contains(&schema.collection)
 }
@@ -277,6 +278,12 @@ impl Store for Observed {
         changes: Vec<Change>,
     ) -> Result<bool> {
         let done = self.inner.update(schema, key.clone(), changes).await;
+        self.changed(schema, &key);
+        done
+    }
+
+    async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool> {
+        let done = self.inner.delete_at(schema, key.clone(), expected).await;
         self.changed(schema, &key);
         done
     }

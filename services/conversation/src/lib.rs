@@ -10,7 +10,9 @@
 mod config;
 mod grpc;
 mod lists;
+mod overview;
 mod records;
+mod removal;
 mod settings;
 
 pub use config::Config;
@@ -19,18 +21,22 @@ pub use grpc::UNIMPLEMENTED;
 use std::sync::Arc;
 
 use magpie_proto::openim::conversation::conversation_server::ConversationServer;
-use magpie_service::{Deps, pending};
+use magpie_service::{Context, Deps, pending, tombstones};
 use magpie_store::documents::Conversation;
 use tonic::service::Routes;
 
-/// The service's routes; starts the worker that finishes interrupted changes.
+/// The service's routes; starts the workers that finish interrupted changes and remove old traces.
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let service = Arc::new(records::Records::new(deps.clone(), config));
     let worker = Arc::clone(&service);
     pending::spawn_worker(deps, "by_pending", move |record: Conversation| {
         let service = Arc::clone(&worker);
-        async move { service.take_over(record).await }
+        async move {
+            let ctx = Context::internal("finish-conversation-change");
+            service.roll_forward(&ctx, record).await
+        }
     });
+    tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted");
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,
     )))

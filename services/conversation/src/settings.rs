@@ -1,8 +1,10 @@
 //! Setting: what may be set in a record (rest-api.md 4.6), for whom, and making records that are missing.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
 use magpie_proto::openim::conversation::{
-    ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
+    self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
 use magpie_service::Context;
 use magpie_store::documents::Conversation;
@@ -85,6 +87,24 @@ impl Patch {
         }
     }
 
+    /// What the older form sets: all of it, as it stands.
+    pub(crate) fn of_whole(wanted: &wire::Conversation, is_private: bool) -> Self {
+        let pair = wanted.conversation_type != SessionType::Group.number();
+        let switched = pair && wanted.is_private_chat != is_private;
+        Self {
+            recv_msg_opt: Some(wanted.recv_msg_opt),
+            is_pinned: Some(wanted.is_pinned),
+            attached_info: Some(wanted.attached_info.clone()),
+            is_private_chat: switched.then_some(wanted.is_private_chat),
+            ex: Some(wanted.ex.clone()),
+            burn_duration: Some(wanted.burn_duration),
+            group_at_type: Some(wanted.group_at_type),
+            msg_destruct_time: Some(wanted.msg_destruct_time),
+            is_msg_destruct: Some(wanted.is_msg_destruct),
+            ..Self::default()
+        }
+    }
+
     /// What another service may set: everything.
     pub(crate) fn of_service(wanted: &UpdateConversationReq) -> Self {
         Self {
@@ -123,12 +143,42 @@ impl Patch {
 impl Records {
     /// Sets values of one conversation for these owners. Owners whose record is as wanted are skipped.
     pub(crate) async fn set_for(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         owners: Vec<String>,
         wanted: &ConversationReq,
     ) -> Result<()> {
         let patch = Patch::of_user(wanted);
+        self.set_patch(ctx, owners, wanted, &patch).await
+    }
+
+    /// Sets a whole record, by the older form.
+    pub(crate) async fn set_whole(
+        self: &Arc<Self>,
+        ctx: &Context,
+        whole: &wire::Conversation,
+    ) -> Result<()> {
+        let (owner, id) = (&whole.owner_user_id, &whole.conversation_id);
+        let found = self.find(owner, id).await?;
+        let patch = Patch::of_whole(whole, found.is_some_and(|r| r.is_private_chat));
+        let wanted = ConversationReq {
+            conversation_id: id.clone(),
+            conversation_type: whole.conversation_type,
+            user_id: whole.user_id.clone(),
+            group_id: whole.group_id.clone(),
+            ..ConversationReq::default()
+        };
+        self.set_patch(ctx, vec![owner.clone()], &wanted, &patch)
+            .await
+    }
+
+    async fn set_patch(
+        self: &Arc<Self>,
+        ctx: &Context,
+        owners: Vec<String>,
+        wanted: &ConversationReq,
+        patch: &Patch,
+    ) -> Result<()> {
         let follow = match (
             patch.is_private_chat.is_some(),
             patch.has_more_than_private(),
@@ -139,24 +189,18 @@ impl Records {
         };
         let all = owners.clone();
         let writes = stream::iter(owners).map(|owner| {
-            let (all, patch) = (&all, &patch);
+            let all = &all;
             async move {
                 let about = about(&owner, all, wanted)?;
-                match self.write(&owner, &about, patch, follow).await? {
-                    Some(record) => self.roll_forward(ctx, record).await,
-                    None => Ok(()),
-                }
+                self.write(&owner, &about, patch, follow).await
             }
         });
-        writes
-            .buffer_unordered(self.config.concurrency.max(1))
-            .try_collect()
-            .await
+        self.write_all(ctx, writes).await
     }
 
     /// Changes existing records of these owners on another service's behalf; owners without one are skipped.
     pub(crate) async fn patch_existing(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         owners: Vec<String>,
         conversation_id: &str,
@@ -164,7 +208,7 @@ impl Records {
     ) -> Result<()> {
         let writes = stream::iter(owners).map(|owner| async move {
             let Some(record) = self.find(&owner, conversation_id).await? else {
-                return Ok(());
+                return Ok(None);
             };
             let about = Identity {
                 conversation_id: record.conversation_id,
@@ -172,24 +216,37 @@ impl Records {
                 peer: record.user_id,
                 group_id: record.group_id,
             };
-            match self
-                .write(&owner, &about, patch, Follow::TELL_OWNER)
-                .await?
-            {
-                Some(record) => self.roll_forward(ctx, record).await,
-                None => Ok(()),
-            }
+            self.write(&owner, &about, patch, Follow::TELL_OWNER).await
         });
-        writes
-            .buffer_unordered(self.config.concurrency.max(1))
-            .try_collect()
-            .await
+        self.write_all(ctx, writes).await
+    }
+
+    /// Writes the decisive records, then rolls those forward that were written, also if others could not be.
+    pub(crate) async fn write_all<F>(
+        self: &Arc<Self>,
+        ctx: &Context,
+        writes: impl Stream<Item = F> + Send,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Option<Conversation>>> + Send,
+    {
+        let limit = self.config.concurrency.max(1);
+        let written: Vec<_> = writes.buffer_unordered(limit).collect().await;
+        let (mut records, mut failed) = (Vec::new(), Ok(()));
+        for result in written {
+            match result {
+                Ok(record) => records.extend(record),
+                Err(e) => failed = Err(e),
+            }
+        }
+        self.follow_up(ctx, records).await;
+        failed
     }
 
     /// Makes the records of a pair's conversation where they are missing: both sides of a chat, the receiver's of a
     /// notification chat.
     pub(crate) async fn create_pair(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         req: CreateSingleChatConversationsReq,
     ) -> Result<()> {
@@ -201,6 +258,7 @@ impl Records {
             Some(SessionType::Notification) => vec![(req.recv_id, req.send_id)],
             _ => return Err(Error::args("conversationType is invalid")),
         };
+        let mut records = Vec::new();
         for (owner, peer) in sides {
             let about = Identity {
                 conversation_id: req.conversation_id.clone(),
@@ -208,13 +266,10 @@ impl Records {
                 peer,
                 group_id: String::new(),
             };
-            if let Some(record) = self
-                .write(&owner, &about, &Patch::default(), Follow::QUIET)
-                .await?
-            {
-                self.roll_forward(ctx, record).await?;
-            }
+            let patch = Patch::default();
+            records.extend(self.write(&owner, &about, &patch, Follow::QUIET).await?);
         }
+        self.follow_up(ctx, records).await;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::{Deps, invalidation::Stale};
 use magpie_store::{
     Document as _, Documents as _, Value,
-    documents::{Conversation, Friend, Message, Participants, User},
+    documents::{Black, Conversation, Friend, Message, Participants, User},
     key,
 };
 use magpie_types::{Result, ServerMsgId, time::now_ms};
@@ -28,6 +28,7 @@ pub(crate) struct Caches {
     users: Cache<String, Option<Profile>>,
     recv_opts: Cache<PairKey, i32>,
     friends: Cache<PairKey, bool>,
+    blacks: Cache<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
     started_at: i64,
@@ -57,6 +58,7 @@ impl Caches {
             users: bounded(config),
             recv_opts: bounded(config),
             friends: bounded(config),
+            blacks: bounded(config),
             // Participants never change once written, so they only need a bound.
             participants: Cache::builder().max_capacity(config.cache_entries).build(),
             sent: Cache::builder()
@@ -65,10 +67,11 @@ impl Caches {
                 .build(),
             started_at: now_ms(),
         };
-        let (users, recv_opts, friends) = (
+        let (users, recv_opts, friends, blacks) = (
             caches.users.clone(),
             caches.recv_opts.clone(),
             caches.friends.clone(),
+            caches.blacks.clone(),
         );
         deps.invalidations.listen(move |stale| match stale {
             Stale::Document(schema, key) if schema.collection == User::SCHEMA.collection => {
@@ -84,11 +87,15 @@ impl Caches {
             Stale::Document(schema, key) if schema.collection == Friend::SCHEMA.collection => {
                 pair(key).inspect(|k| friends.invalidate(k));
             }
+            Stale::Document(schema, key) if schema.collection == Black::SCHEMA.collection => {
+                pair(key).inspect(|k| blacks.invalidate(k));
+            }
             Stale::Document(..) => {}
             Stale::Everything => {
                 users.invalidate_all();
                 recv_opts.invalidate_all();
                 friends.invalidate_all();
+                blacks.invalidate_all();
             }
         });
         caches
@@ -119,6 +126,7 @@ impl Caches {
             return Ok(hit);
         }
         let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
+        let found = found.filter(Conversation::is_present);
         let opt = found.map_or(0, |c| c.recv_msg_opt);
         self.recv_opts.insert(cache_key, opt);
         Ok(opt)
@@ -134,8 +142,23 @@ impl Caches {
             .store
             .find::<Friend>(key![owner, friend])
             .await?
-            .is_some();
+            .is_some_and(|f| f.is_present());
         self.friends.insert(cache_key, found);
+        Ok(found)
+    }
+
+    /// Whether `owner` has `user` on his black list.
+    pub(crate) async fn has_blocked(&self, deps: &Deps, owner: &str, user: &str) -> Result<bool> {
+        let cache_key = (owner.to_owned(), user.to_owned());
+        if let Some(hit) = self.blacks.get(&cache_key) {
+            return Ok(hit);
+        }
+        let found = deps
+            .store
+            .find::<Black>(key![owner, user])
+            .await?
+            .is_some_and(|b| b.is_present());
+        self.blacks.insert(cache_key, found);
         Ok(found)
     }
 

@@ -6,4 +6,5 @@ mod access;
 mod change;
 mod pull;
 mod read;
+mod relations;
 mod world;
