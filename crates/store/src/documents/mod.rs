@@ -12,7 +12,7 @@ mod version;
 pub use conversation::{Conversation, Participants, UserSeq};
 pub use friend::{Black, Friend};
 pub use gateway::Missed;
-pub use group::{Group, GroupMember};
+pub use group::{Group, GroupMember, GroupRequest};
 pub use log::{AppliedOffset, LogTopic};
 pub use message::{Head, Hidden, Message};
 pub use user::{AppBadge, PushToken, User, UserTokens};
@@ -36,6 +36,7 @@ pub const SCHEMAS: &[&Schema] = &[
     Black::SCHEMA,
     Group::SCHEMA,
     GroupMember::SCHEMA,
+    GroupRequest::SCHEMA,
     VersionHead::SCHEMA,
     Missed::SCHEMA,
     LogTopic::SCHEMA,
