@@ -282,6 +282,12 @@ impl Store for Observed {
         done
     }
 
+    async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool> {
+        let done = self.inner.delete_at(schema, key.clone(), expected).await;
+        self.changed(schema, &key);
+        done
+    }
+
     async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64> {
         let done = self.inner.delete(schema, keys.clone()).await;
         keys.iter().for_each(|key| self.changed(schema, key));

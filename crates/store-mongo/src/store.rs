@@ -210,6 +210,12 @@ impl Store for MongoStore {
             .await
     }
 
+    async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool> {
+        let table = self.table(schema)?;
+        self.call("delete_at", write::delete_at(&table, &key, expected))
+            .await
+    }
+
     async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64> {
         let table = self.table(schema)?;
         self.call("delete", write::delete(&table, &keys)).await

@@ -118,6 +118,19 @@ async fn update_one(table: &Table, filter: Document, change: Document) -> Result
     }
 }
 
+/// Deletes one document, if its revision is `expected`.
+pub(crate) async fn delete_at(table: &Table, key: &Key, expected: i64) -> Result<bool> {
+    let Some(revision) = table.schema.revision else {
+        return Err(refused(table.schema, "the collection has no revision"));
+    };
+    let mut filter = doc! { ID: table.id_of_key(key)? };
+    filter.extend([table.equals(revision, &Value::Int(expected))]);
+    match table.documents.delete_one(filter).await {
+        Ok(done) => Ok(done.deleted_count > 0),
+        Err(e) => Err(of_call(table.schema, &e)),
+    }
+}
+
 /// Deletes documents; how many there were.
 pub(crate) async fn delete(table: &Table, keys: &[Key]) -> Result<u64> {
     let ids: Vec<String> = keys

@@ -245,6 +245,11 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool> {
+        self.write(move |batch| batch.delete_at(schema, &key, expected))
+            .await
+    }
+
     async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64> {
         let mut deleted = 0;
         for keys in chunks(keys, CHUNK) {

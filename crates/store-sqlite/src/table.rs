@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) insert: String,
     pub(crate) get: String,
     pub(crate) delete: String,
+    /// Delete by key and revision; empty if the collection has none.
+    pub(crate) delete_at: String,
     /// Empty if the collection has no revision.
     pub(crate) replace: String,
     /// For each unique index, key first: a statement that finds a row with the same values (numbered as in the row).
@@ -66,6 +68,11 @@ impl Table {
                 all.len() + 1
             )
         });
+        let delete_at = schema.revision.map_or_else(String::new, |revision| {
+            let number = schema.key.fields.len() + 1;
+            let revision = column(schema, revision);
+            format!("DELETE FROM {table} WHERE {by_key} AND {revision}=?{number}")
+        });
         let probes = std::iter::once(&schema.key)
             .chain(schema.unique)
             .map(|index| {
@@ -85,6 +92,7 @@ impl Table {
             ),
             get: format!("SELECT {columns} FROM {table} WHERE {by_key}"),
             delete: format!("DELETE FROM {table} WHERE {by_key}"),
+            delete_at,
             replace,
             probes,
             columns,

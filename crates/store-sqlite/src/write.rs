@@ -228,6 +228,23 @@ impl<'c> Batch<'c> {
         Ok(self.execute(table, &sql, &values)? > 0)
     }
 
+    pub(crate) fn delete_at(
+        &mut self,
+        schema: &'static Schema,
+        key: &Key,
+        expected: i64,
+    ) -> Result<bool> {
+        self.rows += 1;
+        let table = table_of(self.tables, schema)?;
+        table.check_key(key)?;
+        if table.delete_at.is_empty() {
+            return Err(refused(schema, "the collection has no revision"));
+        }
+        let expected = Value::Int(expected);
+        let values = key.iter().chain(std::iter::once(&expected));
+        Ok(self.execute(table, &table.delete_at, values)? > 0)
+    }
+
     pub(crate) fn delete(&mut self, schema: &'static Schema, keys: &[Key]) -> Result<u64> {
         let table = table_of(self.tables, schema)?;
         keys.iter().try_for_each(|key| table.check_key(key))?;

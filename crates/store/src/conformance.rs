@@ -41,7 +41,8 @@ macro_rules! store_conformance {
             changes: max_never_lowers, max_inserts_a_missing_document, max_of_many_writers_is_the_highest,
                 newer_sets_once, insert_if_absent_keeps_the_first, applies_long_lists, refuses_a_max_that_could_fail,
                 compare_and_set_compares, compare_and_set_loses_no_update, compare_and_set_keeps_unique_indexes,
-                updates_change_named_fields_only, concurrent_updates_all_count, refuses_wrong_updates, deletes_and_counts;
+                updates_change_named_fields_only, concurrent_updates_all_count, refuses_wrong_updates,
+                deletes_at_the_expected_revision, deletes_and_counts;
             heads: reader_of_a_version_head_misses_nothing;
             pages: walks_the_key_in_order, walks_a_unique_index_both_ways, restricts_the_next_field, continues_without_gap,
                 orders_ties_by_key, orders_blobs_of_one_length, caps_the_limit, counts_by_prefix, refuses_pages_that_do_not_fit;

@@ -51,6 +51,19 @@ pub trait Document: Sized + Send + Sync + 'static {
     fn from_row(row: Row) -> Result<Self>;
 }
 
+/// A document whose changes cause something that follows. Its `pending` field is written in the same step as the change and
+/// says what is left to do; see `magpie_service::pending`.
+pub trait Intends: Document + Clone {
+    /// Its key.
+    fn key(&self) -> Key;
+    /// Revision.
+    fn rev(&self) -> i64;
+    /// What is left to do; empty when nothing is.
+    fn pending(&self) -> &Bytes;
+    /// Sets both, before it is written.
+    fn set(&mut self, rev: i64, pending: Bytes);
+}
+
 /// Declares a document type:
 ///
 /// ```ignore
@@ -66,13 +79,13 @@ pub trait Document: Sized + Send + Sync + 'static {
 /// }
 /// ```
 ///
-/// `unique NAME [fields]` declares a unique constraint. Fields are only ever added at the end. The position of a field, for
+/// `revision rev, pending pending` makes it one that [`Intends`]. `unique NAME [fields]` declares a unique constraint. Fields are only ever added at the end. The position of a field, for
 /// [`Change`] and [`Follow::Max`](crate::Follow), is an associated constant with the field's name: `User::nickname`.
 #[macro_export]
 macro_rules! document {
     (
         $(#[$doc:meta])*
-        pub struct $name:ident in $collection:literal $(, revision $rev:ident)? {
+        pub struct $name:ident in $collection:literal $(, revision $rev:ident $(, pending $pending:ident)?)? {
             $($(#[$fdoc:meta])* pub $field:ident : $ty:ty),+ $(,)?
         }
         key [$($key:ident),+];
@@ -120,8 +133,31 @@ macro_rules! document {
                     })
                 }
             }
+
+            $crate::document!(@intends $name [$($key),+] $($rev $($pending)?)?);
         };
     };
+    (@intends $name:ident [$($key:ident),+] $rev:ident $pending:ident) => {
+        impl $crate::Intends for $name {
+            fn key(&self) -> $crate::Key {
+                vec![$($crate::FieldValue::into_value(self.$key.clone())),+]
+            }
+
+            fn rev(&self) -> i64 {
+                self.$rev
+            }
+
+            fn pending(&self) -> &bytes::Bytes {
+                &self.$pending
+            }
+
+            fn set(&mut self, rev: i64, pending: bytes::Bytes) {
+                self.$rev = rev;
+                self.$pending = pending;
+            }
+        }
+    };
+    (@intends $($rest:tt)*) => {};
     (@rev $rev:ident) => { Some(Position::$rev as usize) };
     (@rev) => { None };
 }
@@ -156,6 +192,8 @@ pub trait Documents {
     async fn replace<D: Document>(&self, document: D, expected: i64) -> Result<bool>;
     /// Changes fields of one document.
     async fn change<D: Document>(&self, key: Key, changes: Vec<Change>) -> Result<bool>;
+    /// Deletes the document if its revision is still `expected`.
+    async fn remove_at<D: Document>(&self, key: Key, expected: i64) -> Result<bool>;
     /// Deletes documents.
     async fn remove<D: Document>(&self, keys: Vec<Key>) -> Result<u64>;
 }
@@ -192,6 +230,10 @@ impl<S: Store + ?Sized> Documents for S {
 
     async fn change<D: Document>(&self, key: Key, changes: Vec<Change>) -> Result<bool> {
         self.update(D::SCHEMA, key, changes).await
+    }
+
+    async fn remove_at<D: Document>(&self, key: Key, expected: i64) -> Result<bool> {
+        self.delete_at(D::SCHEMA, key, expected).await
     }
 
     async fn remove<D: Document>(&self, keys: Vec<Key>) -> Result<u64> {

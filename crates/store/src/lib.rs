@@ -12,6 +12,6 @@ pub mod store;
 pub mod value;
 pub mod versions;
 
-pub use document::{Document, Documents, FieldValue, next_field};
+pub use document::{Document, Documents, FieldValue, Intends, next_field};
 pub use store::{Change, Follow, Outcome, Page, RunItem, SharedStore, Store, StoreError};
 pub use value::{Index, Key, Kind, Row, Schema, Value};

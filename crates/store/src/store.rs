@@ -267,6 +267,9 @@ pub trait Store: Send + Sync + 'static {
     async fn update(&self, schema: &'static Schema, key: Key, changes: Vec<Change>)
     -> Result<bool>;
 
+    /// Deletes the document with this key if its revision is `expected`; false if there is none or its revision differs.
+    async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool>;
+
     /// Deletes documents; missing ones are no error. Returns how many were there.
     async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64>;
 }

@@ -19,7 +19,7 @@ pub use grpc::UNIMPLEMENTED;
 use std::sync::Arc;
 
 use magpie_proto::openim::conversation::conversation_server::ConversationServer;
-use magpie_service::{Deps, pending};
+use magpie_service::{Context, Deps, pending};
 use magpie_store::documents::Conversation;
 use tonic::service::Routes;
 
@@ -29,7 +29,10 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
     let worker = Arc::clone(&service);
     pending::spawn_worker(deps, "by_pending", move |record: Conversation| {
         let service = Arc::clone(&worker);
-        async move { service.take_over(record).await }
+        async move {
+            let ctx = Context::internal("finish-conversation-change");
+            service.roll_forward(&ctx, record).await
+        }
     });
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,

@@ -1,6 +1,8 @@
 //! Records on their way in and out of the store: written by compare-and-set, with what still has to follow noted in the same
 //! step, and shown with the reading bounds that msg keeps.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use magpie_proto::openim::{
     conversation as wire,
@@ -12,18 +14,14 @@ use magpie_service::{
     pending,
 };
 use magpie_store::{
-    Documents as _, Outcome,
+    Documents as _,
     documents::{Conversation, UserSeq},
     key,
-    store::StoreError,
     versions::{self, List, State},
 };
 use magpie_types::{Result, msg::content_type, time::now_ms};
 
 use crate::{Config, settings::Patch};
-
-/// Tries of one compare-and-set loop.
-const MAX_TRIES: usize = 100;
 
 /// What follows a written record; the mark of its intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,41 +76,39 @@ impl Records {
         patch: &Patch,
         follow: Follow,
     ) -> Result<Option<Conversation>> {
-        for _ in 0..MAX_TRIES {
-            let Some(mut record) = self
-                .deps
-                .store
-                .find::<Conversation>(key![owner, about.conversation_id.as_str()])
-                .await?
-            else {
+        let key = key![owner, about.conversation_id.as_str()];
+        pending::change(self.deps.store.as_ref(), key, |found| {
+            let Some(mut record) = found else {
                 let mut record = blank(owner, about);
                 patch.apply(&mut record);
-                record.pending = pending::begin(follow.0 | Follow::CREATED);
-                if self.deps.store.add(record.clone()).await? == Outcome::Inserted {
-                    return Ok(Some(record));
-                }
-                continue;
+                return Ok(Some((record, follow.0 | Follow::CREATED)));
             };
-            let left = pending::mark(&record.pending);
-            if !patch.apply(&mut record) && left.is_none() && !follow.has(Follow::PRIVATE) {
-                return Ok(None);
-            }
-            let expected = record.rev;
-            record.rev += 1;
-            record.pending = pending::begin(follow.0 | left.unwrap_or(0));
-            if self.deps.store.replace(record.clone(), expected).await? {
-                return Ok(Some(record));
-            }
-        }
-        Err(
-            StoreError::Unavailable("too many writers of one conversation record".to_owned())
-                .into(),
-        )
+            let as_wanted = !patch.apply(&mut record)
+                && record.pending.is_empty()
+                && !follow.has(Follow::PRIVATE);
+            Ok((!as_wanted).then_some((record, follow.0)))
+        })
+        .await
     }
 
-    /// Does what follows a written record: the peer's record, the version lists, the notifications. The records stand, so a
-    /// notification that can't be sent now is left to the worker.
+    /// Rolls written records forward.
+    pub(crate) async fn follow_up(self: &Arc<Self>, ctx: &Context, records: Vec<Conversation>) {
+        let (service, ctx) = (Arc::clone(self), ctx.clone());
+        pending::follow_up(
+            &self.deps,
+            self.config.concurrency,
+            records,
+            move |record| {
+                let (service, ctx) = (Arc::clone(&service), ctx.clone());
+                async move { service.roll_forward(&ctx, record).await }
+            },
+        )
+        .await;
+    }
+
+    /// Does what follows a written record: the peer's record, the version lists, the notifications.
     pub(crate) async fn roll_forward(&self, ctx: &Context, record: Conversation) -> Result<()> {
+        let store = self.deps.store.as_ref();
         let follow = Follow(pending::mark(&record.pending).unwrap_or(0));
         if follow.has(Follow::PRIVATE) && record.user_id != record.owner_id {
             let about = Identity {
@@ -128,31 +124,16 @@ impl Records {
                 .await?
             {
                 self.list(&peer).await?;
-                self.finish(peer).await?;
+                // What an earlier change of the peer's own has left is not done here.
+                let left = Follow(pending::mark(&peer.pending).unwrap_or(0));
+                if !left.has(Follow::TELL_OWNER.and(Follow::PRIVATE)) {
+                    pending::finish(store, peer).await?;
+                }
             }
         }
         self.list(&record).await?;
-        if let Err(e) = self.tell(ctx, follow, &record).await {
-            tracing::warn!(
-                owner = record.owner_id,
-                error = e.report(),
-                "a conversation's change could not be announced yet"
-            );
-            return Ok(());
-        }
-        self.finish(record).await
-    }
-
-    /// Takes over what another request has left.
-    pub(crate) async fn take_over(&self, mut record: Conversation) -> Result<()> {
-        let expected = record.rev;
-        record.rev += 1;
-        record.pending = pending::renew(&record.pending);
-        if !self.deps.store.replace(record.clone(), expected).await? {
-            return Ok(());
-        }
-        self.roll_forward(&Context::internal("finish-conversation-change"), record)
-            .await
+        self.tell(ctx, follow, &record).await?;
+        pending::finish(store, record).await
     }
 
     async fn list(&self, record: &Conversation) -> Result<()> {
@@ -212,15 +193,6 @@ impl Records {
             )
             .await?;
         }
-        Ok(())
-    }
-
-    /// Nothing is left to do, unless the record was changed again: then its writer has noted what is left.
-    async fn finish(&self, mut record: Conversation) -> Result<()> {
-        let expected = record.rev;
-        record.rev += 1;
-        record.pending = Bytes::new();
-        self.deps.store.replace(record, expected).await?;
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Setting: what may be set in a record (rest-api.md 4.6), for whom, and making records that are missing.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, stream};
 use magpie_proto::openim::conversation::{
     ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
@@ -123,7 +125,7 @@ impl Patch {
 impl Records {
     /// Sets values of one conversation for these owners. Owners whose record is as wanted are skipped.
     pub(crate) async fn set_for(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         owners: Vec<String>,
         wanted: &ConversationReq,
@@ -142,21 +144,15 @@ impl Records {
             let (all, patch) = (&all, &patch);
             async move {
                 let about = about(&owner, all, wanted)?;
-                match self.write(&owner, &about, patch, follow).await? {
-                    Some(record) => self.roll_forward(ctx, record).await,
-                    None => Ok(()),
-                }
+                self.write(&owner, &about, patch, follow).await
             }
         });
-        writes
-            .buffer_unordered(self.config.concurrency.max(1))
-            .try_collect()
-            .await
+        self.write_all(ctx, writes).await
     }
 
     /// Changes existing records of these owners on another service's behalf; owners without one are skipped.
     pub(crate) async fn patch_existing(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         owners: Vec<String>,
         conversation_id: &str,
@@ -164,7 +160,7 @@ impl Records {
     ) -> Result<()> {
         let writes = stream::iter(owners).map(|owner| async move {
             let Some(record) = self.find(&owner, conversation_id).await? else {
-                return Ok(());
+                return Ok(None);
             };
             let about = Identity {
                 conversation_id: record.conversation_id,
@@ -172,24 +168,37 @@ impl Records {
                 peer: record.user_id,
                 group_id: record.group_id,
             };
-            match self
-                .write(&owner, &about, patch, Follow::TELL_OWNER)
-                .await?
-            {
-                Some(record) => self.roll_forward(ctx, record).await,
-                None => Ok(()),
-            }
+            self.write(&owner, &about, patch, Follow::TELL_OWNER).await
         });
-        writes
-            .buffer_unordered(self.config.concurrency.max(1))
-            .try_collect()
-            .await
+        self.write_all(ctx, writes).await
+    }
+
+    /// Writes the decisive records, then rolls those forward that were written, also if others could not be.
+    async fn write_all<F>(
+        self: &Arc<Self>,
+        ctx: &Context,
+        writes: impl Stream<Item = F> + Send,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Option<Conversation>>> + Send,
+    {
+        let limit = self.config.concurrency.max(1);
+        let written: Vec<_> = writes.buffer_unordered(limit).collect().await;
+        let (mut records, mut failed) = (Vec::new(), Ok(()));
+        for result in written {
+            match result {
+                Ok(record) => records.extend(record),
+                Err(e) => failed = Err(e),
+            }
+        }
+        self.follow_up(ctx, records).await;
+        failed
     }
 
     /// Makes the records of a pair's conversation where they are missing: both sides of a chat, the receiver's of a
     /// notification chat.
     pub(crate) async fn create_pair(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         req: CreateSingleChatConversationsReq,
     ) -> Result<()> {
@@ -201,6 +210,7 @@ impl Records {
             Some(SessionType::Notification) => vec![(req.recv_id, req.send_id)],
             _ => return Err(Error::args("conversationType is invalid")),
         };
+        let mut records = Vec::new();
         for (owner, peer) in sides {
             let about = Identity {
                 conversation_id: req.conversation_id.clone(),
@@ -208,13 +218,10 @@ impl Records {
                 peer,
                 group_id: String::new(),
             };
-            if let Some(record) = self
-                .write(&owner, &about, &Patch::default(), Follow::QUIET)
-                .await?
-            {
-                self.roll_forward(ctx, record).await?;
-            }
+            let patch = Patch::default();
+            records.extend(self.write(&owner, &about, &patch, Follow::QUIET).await?);
         }
+        self.follow_up(ctx, records).await;
         Ok(())
     }
 }

@@ -1,8 +1,6 @@
 //! Black lists.
 
-use magpie_proto::openim::sdkws::{
-    BlackAddedTips, BlackDeletedTips, BlackInfo, FromToUserId, PublicUserInfo,
-};
+use magpie_proto::openim::sdkws::{BlackAddedTips, BlackDeletedTips, BlackInfo, PublicUserInfo};
 use magpie_service::{
     Context, lists,
     notification::{self, Notification},
@@ -11,11 +9,7 @@ use magpie_service::{
 use magpie_store::{Documents as _, documents::Black, key};
 use magpie_types::{Error, Result, time::now_ms};
 
-use crate::Relations;
-
-/// Content types of the notifications.
-const BLACK_ADDED: i32 = 1207;
-const BLACK_DELETED: i32 = 1208;
+use crate::{BLACK_ADDED, BLACK_DELETED, Relations, records::from_to};
 
 /// Unit of the times in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +50,7 @@ impl Relations {
             })
             .await?;
         let tips = BlackAddedTips {
-            from_to_user_id: Some(from_to(owner, blocked)),
+            from_to_user_id: from_to(owner, blocked),
         };
         self.tell(
             ctx,
@@ -73,7 +67,7 @@ impl Relations {
             .remove::<Black>(vec![key![owner, blocked]])
             .await?;
         let tips = BlackDeletedTips {
-            from_to_user_id: Some(from_to(owner, blocked)),
+            from_to_user_id: from_to(owner, blocked),
         };
         self.tell(
             ctx,
@@ -162,12 +156,5 @@ impl Relations {
             }
         });
         Ok(shown.collect())
-    }
-}
-
-fn from_to(from: &str, to: &str) -> FromToUserId {
-    FromToUserId {
-        from_user_id: from.to_owned(),
-        to_user_id: to.to_owned(),
     }
 }

@@ -24,6 +24,7 @@ impl Relations {
     pub(crate) async fn friends(&self, owner: &str) -> Result<Vec<Friend>> {
         let mut friends: Vec<Friend> =
             lists::all(self.deps.store.as_ref(), "key", key![owner]).await?;
+        friends.retain(Friend::is_present);
         friends.sort_by(|a, b| {
             (!a.is_pinned, a.create_time, &a.friend_id).cmp(&(
                 !b.is_pinned,
@@ -58,17 +59,14 @@ impl Relations {
             .await?
             .into_iter()
             .flatten()
+            .filter(Friend::is_present)
             .collect())
     }
 
     /// Whether `user` is in the list of `owner`.
     pub(crate) async fn has_friend(&self, owner: &str, user: &str) -> Result<bool> {
-        Ok(self
-            .deps
-            .store
-            .find::<Friend>(key![owner, user])
-            .await?
-            .is_some())
+        let found = self.friend_record(owner, user).await?;
+        Ok(found.is_some_and(|f| f.is_present()))
     }
 
     /// All ids with the version they have at least.
@@ -88,7 +86,7 @@ impl Relations {
             (owner, List::Friends),
             known,
             |id| key![owner, id],
-            |_| true,
+            Friend::is_present,
         )
         .await
     }

@@ -10,6 +10,7 @@ mod config;
 mod friends;
 mod grpc;
 mod import;
+mod records;
 
 pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
@@ -17,9 +18,16 @@ pub use grpc::UNIMPLEMENTED;
 use std::sync::Arc;
 
 use magpie_proto::openim::relation::friend_server::FriendServer;
-use magpie_service::{Deps, pending};
+use magpie_service::{Context, Deps, pending};
 use magpie_store::documents::Friend;
 use tonic::service::Routes;
+
+/// Content types of the notifications.
+const FRIEND_DELETED: i32 = 1205;
+const FRIEND_REMARK_SET: i32 = 1206;
+const BLACK_ADDED: i32 = 1207;
+const BLACK_DELETED: i32 = 1208;
+const FRIENDS_INFO_UPDATE: i32 = 1210;
 
 /// What all capabilities work with.
 pub(crate) struct Relations {
@@ -36,7 +44,11 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
     let worker = Arc::clone(&service);
     pending::spawn_worker(deps, "by_pending", move |friend: Friend| {
         let service = Arc::clone(&worker);
-        async move { service.take_over(friend).await }
+        async move {
+            let ctx = Context::internal("finish-friend-change");
+            let named = vec![friend.friend_id.clone()];
+            service.roll_forward(&ctx, vec![friend], named).await
+        }
     });
     Routes::new(FriendServer::new(grpc::FriendGrpc::new(service)))
 }

@@ -157,7 +157,7 @@ impl Caches {
             .store
             .find::<Friend>(key![owner, friend])
             .await?
-            .is_some();
+            .is_some_and(|f| f.is_present());
         self.friends.insert(cache_key, found);
         Ok(found)
     }

@@ -424,6 +424,32 @@ pub async fn refuses_wrong_updates(factory: &impl Factory) -> Verdict {
     Ok(())
 }
 
+/// Deletes at the expected revision only, once, and only where there are revisions.
+pub async fn deletes_at_the_expected_revision(factory: &impl Factory) -> Verdict {
+    let store = opened(factory).await?;
+    assert!(
+        !store.remove_at::<Item>(key!["a", "x"], 1).await?,
+        "missing"
+    );
+    store.add(item("a", "x", 1)).await?;
+    store.add(item("a", "y", 2)).await?;
+    assert!(!store.remove_at::<Item>(key!["a", "x"], 0).await?);
+    assert!(!store.remove_at::<Item>(key!["a", "x"], 2).await?);
+    assert_eq!(find_item(&store, "a", "x").await?, Some(item("a", "x", 1)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..10 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.remove_at::<Item>(key!["a", "x"], 1).await });
+    }
+    let deleted = tasks.join_all().await;
+    let deleted: Vec<bool> = deleted.into_iter().collect::<Result<_, _>>()?;
+    assert_eq!(deleted.iter().filter(|d| **d).count(), 1);
+    assert_eq!(find_item(&store, "a", "x").await?, None);
+    assert_eq!(find_item(&store, "a", "y").await?, Some(item("a", "y", 2)));
+    assert!(is_schema(&store.remove_at::<Item>(key!["a"], 1).await));
+    Ok(())
+}
+
 /// Deleting many, some missing; the place is free afterwards.
 pub async fn deletes_and_counts(factory: &impl Factory) -> Verdict {
     let store = opened(factory).await?;

@@ -20,7 +20,7 @@ crate::document! {
 
 crate::document! {
     /// One user's settings of one conversation. Owner: the conversation service; transfer creates it with the first message.
-    pub struct Conversation in "conversations", revision rev {
+    pub struct Conversation in "conversations", revision rev, pending pending {
         /// Whose record.
         pub owner_id: String,
         /// Conversation.
