@@ -3,6 +3,7 @@
 //! A service test gives [`Engines`] to the real service and calls it through its generated client. Consumers of the log can be
 //! given a [`ScriptedLog`] instead, which hands out exactly the batches that the test wants. Used by tests only.
 
+mod fuse;
 mod scripted;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
 
+pub use fuse::Fuse;
 pub use scripted::ScriptedLog;
 
 /// How long a state may take to come. Generous: debug build, busy machine.

@@ -58,8 +58,9 @@ impl Members {
             let joined = change.joined.iter().filter_map(|id| UserId::new(id).ok());
             list.members.extend(joined.map(|id| (id, change.version)));
         }
+        let told = change.is_none_or(|m| !m.quiet);
         let receives = |id: &UserId, joined: i64| {
-            joined <= record.member_version
+            told && joined <= record.member_version
                 && !(record.skip_sender && id.as_str() == record.sender_id)
         };
         let mut audience: Vec<UserId> = list
@@ -76,7 +77,7 @@ impl Members {
                 list.members.clear();
             }
             list.version = change.version;
-        } else if let Some(change) = change {
+        } else if let Some(change) = change.filter(|_| told) {
             // A repeat: who left with it is off the list already.
             audience.extend(change.left.iter().filter_map(|id| UserId::new(id).ok()));
         }

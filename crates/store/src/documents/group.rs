@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 crate::document! {
     /// A group: the decisive document of every change of the group and of its membership. Owner: the group service.
-    pub struct Group in "groups", revision rev {
+    pub struct Group in "groups", revision rev, pending pending {
         /// Id.
         pub group_id: String,
         /// Shown name.
@@ -96,7 +96,7 @@ crate::document! {
 
 crate::document! {
     /// An application to join a group; a later one of the same user replaces it. Owner: the group service.
-    pub struct GroupRequest in "group_requests", revision rev {
+    pub struct GroupRequest in "group_requests", revision rev, pending pending {
         /// Group.
         pub group_id: String,
         /// Who is to join.
