@@ -17,7 +17,7 @@ use magpie_presence::{Notice, SharedPresence};
 use magpie_store::{
     Change, Document as _, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store,
     Value,
-    documents::{Conversation, Friend, Group, GroupMember, SCHEMAS, User},
+    documents::{Black, Conversation, Friend, Group, GroupMember, SCHEMAS, User},
     store::Result,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -170,6 +170,7 @@ fn watched(schema: &'static Schema) -> bool {
         Friend::SCHEMA.collection,
         Group::SCHEMA.collection,
         GroupMember::SCHEMA.collection,
+        Black::SCHEMA.collection,
     ]
     .contains(&schema.collection)
 }

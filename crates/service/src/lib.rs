@@ -19,6 +19,7 @@ pub mod run;
 pub mod send;
 pub mod serve;
 pub mod telemetry;
+pub mod tombstones;
 pub mod trace;
 pub mod unimplemented;
 

@@ -161,6 +161,16 @@ fn push_info(kind: i32) -> OfflinePushInfo {
         content_type::FRIEND_APPLICATION_APPROVED => {
             "Someone applies to add your friend application"
         }
+        content_type::FRIEND_APPLICATION_REJECTED => "Someone rejected your friend application",
+        content_type::FRIEND_APPLICATION => "Somebody applies to add you as a friend",
+        content_type::FRIEND_DELETED => "deleted a friend",
+        content_type::FRIEND_REMARK_SET => "Your friend's profile has been changed",
+        content_type::BLACK_ADDED => "blocked a user",
+        content_type::BLACK_DELETED => "Remove a blocked user",
+        content_type::FRIEND_INFO_UPDATED | content_type::FRIENDS_INFO_UPDATE => {
+            "friend info updated"
+        }
+        content_type::USER_INFO_UPDATED => "userInfo updated",
         content_type::CONVERSATION_CHANGE => "conversation changed",
         content_type::CONVERSATION_PRIVATE_CHAT => "burn after reading",
         _ => return group_push_info(kind),

@@ -56,6 +56,8 @@ pub enum List {
     Conversations,
     /// A user's friends.
     Friends,
+    /// A user's black list.
+    Blacks,
     /// A user's groups.
     JoinedGroups,
     /// A group's members.
@@ -67,6 +69,7 @@ impl List {
         match self {
             Self::Conversations => "conversations",
             Self::Friends => "friends",
+            Self::Blacks => "blacks",
             Self::JoinedGroups => "joined_groups",
             Self::Members => "members",
         }

@@ -1,4 +1,4 @@
-//! A store that can fail: after so many writes every further one is refused, as if the process had died there.
+//! A store that dies in the middle of a change, as a process does: after a number of writes, nothing is written any more.
 
 use std::sync::{
     Arc,
@@ -6,40 +6,51 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use magpie_service::Deps;
 use magpie_store::{
-    Change, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store, StoreError,
-    store::Result,
+    Change, Documents as _, Follow, Intends, Key, Outcome, Page, Row, RunItem, Schema, SharedStore,
+    Store, StoreError, Value, store::Result,
 };
 
-/// See the module; reads always work.
+/// Writes left without end.
+const WHOLE: i64 = i64::MAX;
+
+/// See the [module](self).
 pub struct Fuse {
     inner: SharedStore,
-    /// Writes that still succeed.
     left: AtomicI64,
 }
 
 impl Fuse {
-    /// A store that does not fail yet.
-    #[must_use]
-    pub fn new(inner: SharedStore) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            left: AtomicI64::new(i64::MAX),
-        })
+    /// A store that is whole, and `deps` with it.
+    pub fn new(deps: &Deps) -> (Arc<Self>, Deps) {
+        let fuse = Arc::new(Self {
+            inner: Arc::clone(&deps.store),
+            left: AtomicI64::new(WHOLE),
+        });
+        let store = Arc::clone(&fuse);
+        (
+            fuse,
+            Deps {
+                store,
+                ..deps.clone()
+            },
+        )
     }
 
-    /// Fails after so many more writes.
-    pub fn after(&self, writes: i64) {
+    /// From now on `writes` writes succeed and then none.
+    pub fn blow_after(&self, writes: i64) {
         self.left.store(writes, Ordering::SeqCst);
     }
 
-    /// Works again; whether a write was refused.
+    /// Writes succeed again. Whether the fuse had blown.
     pub fn mend(&self) -> bool {
-        self.left.swap(i64::MAX, Ordering::SeqCst) < 0
+        self.left.swap(WHOLE, Ordering::SeqCst) < 0
     }
 
     fn burn(&self) -> Result<()> {
-        if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+        let left = self.left.load(Ordering::SeqCst);
+        if left == WHOLE || self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
         }
         Err(StoreError::Unavailable("the fuse has blown".to_owned()))
@@ -68,7 +79,7 @@ impl Store for Fuse {
         &self,
         schema: &'static Schema,
         index: &'static str,
-        prefix: Key,
+        prefix: Vec<Value>,
     ) -> Result<u64> {
         self.inner.count(schema, index, prefix).await
     }
@@ -112,13 +123,35 @@ impl Store for Fuse {
         self.inner.update(schema, key, changes).await
     }
 
-    async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64> {
-        self.burn()?;
-        self.inner.delete(schema, keys).await
-    }
-
     async fn delete_at(&self, schema: &'static Schema, key: Key, expected: i64) -> Result<bool> {
         self.burn()?;
         self.inner.delete_at(schema, key, expected).await
     }
+
+    async fn delete(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<u64> {
+        self.burn()?;
+        self.inner.delete(schema, keys).await
+    }
+}
+
+/// Makes all intents of a collection so old that a worker that starts now takes them over. How many there were.
+///
+/// # Panics
+/// The store fails.
+pub async fn age_intents<D: Intends>(store: &dyn Store) -> usize {
+    let all = store.list::<D>(Page::of("key", Vec::new(), 1000)).await;
+    let mut aged = 0;
+    for mut document in all.expect("the collection can be read") {
+        if document.pending().is_empty() {
+            continue;
+        }
+        let mut old = vec![0; 8];
+        old.extend(document.pending().iter().skip(8));
+        let rev = document.rev();
+        document.set(rev + 1, old.into());
+        let set = store.replace(document, rev).await;
+        assert!(set.expect("the document can be written"));
+        aged += 1;
+    }
+    aged
 }

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
 
-pub use fuse::Fuse;
+pub use fuse::{Fuse, age_intents};
 pub use scripted::ScriptedLog;
 
 /// How long a state may take to come. Generous: debug build, busy machine.

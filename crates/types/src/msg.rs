@@ -44,6 +44,22 @@ pub mod content_type {
     pub const OA_NOTIFICATION: i32 = 1400;
     /// Friend application approved.
     pub const FRIEND_APPLICATION_APPROVED: i32 = 1201;
+    /// Friend application rejected.
+    pub const FRIEND_APPLICATION_REJECTED: i32 = 1202;
+    /// Friend application.
+    pub const FRIEND_APPLICATION: i32 = 1203;
+    /// Friend deleted.
+    pub const FRIEND_DELETED: i32 = 1205;
+    /// Friend's remark set by the older route.
+    pub const FRIEND_REMARK_SET: i32 = 1206;
+    /// User blocked.
+    pub const BLACK_ADDED: i32 = 1207;
+    /// User unblocked.
+    pub const BLACK_DELETED: i32 = 1208;
+    /// A friend's profile changed.
+    pub const FRIEND_INFO_UPDATED: i32 = 1209;
+    /// Records of friends changed.
+    pub const FRIENDS_INFO_UPDATE: i32 = 1210;
     /// Conversations changed.
     pub const CONVERSATION_CHANGE: i32 = 1300;
     /// Own profile changed.
@@ -88,6 +104,12 @@ pub mod content_type {
     pub const GROUP_ANNOUNCEMENT_SET: i32 = 1519;
     /// Group renamed.
     pub const GROUP_NAME_SET: i32 = 1520;
+    /// User command added.
+    pub const USER_COMMAND_ADD: i32 = 1305;
+    /// User command deleted.
+    pub const USER_COMMAND_DELETE: i32 = 1306;
+    /// User command changed.
+    pub const USER_COMMAND_UPDATE: i32 = 1307;
     /// Private chat switched.
     pub const CONVERSATION_PRIVATE_CHAT: i32 = 1701;
     /// Conversations cleared.

@@ -17,19 +17,9 @@ const DO_NOT_RECEIVE: i32 = 1;
 const DO_NOT_NOTIFY: i32 = 2;
 
 magpie_service::later! {
-    "the overview of conversations": {
-        get_sorted_conversation_list(GetSortedConversationListReq) -> GetSortedConversationListResp;
-    }
-    "the older form of set_conversations": {
-        set_conversation(SetConversationReq) -> SetConversationResp;
-    }
     "periodic message destruct": {
         get_conversations_need_clear_msg(GetConversationsNeedClearMsgReq) -> GetConversationsNeedClearMsgResp;
         clear_user_conversation_msg(ClearUserConversationMsgReq) -> ClearUserConversationMsgResp;
-    }
-    "conversation management": {
-        update_conversations_by_user(UpdateConversationsByUserReq) -> UpdateConversationsByUserResp;
-        delete_conversations(DeleteConversationsReq) -> DeleteConversationsResp;
     }
 }
 
@@ -448,6 +438,83 @@ impl Conversation for ConversationGrpc {
                 .map(|(id, _)| id)
                 .collect();
             Ok(GetConversationOfflinePushUserIDsResp { user_i_ds })
+        })
+        .await
+    }
+
+    async fn get_sorted_conversation_list(
+        &self,
+        request: Request<GetSortedConversationListReq>,
+    ) -> Result<Response<GetSortedConversationListResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let pagination = lists::required(req.pagination)?;
+            filled("userID", &req.user_id)?;
+            let ids = &req.conversation_i_ds;
+            at_most("conversationIDs", ids, self.records.config.max_ids)?;
+            ctx.require_self(&req.user_id)?;
+            self.records
+                .overview(&ctx, &req.user_id, ids, pagination)
+                .await
+        })
+        .await
+    }
+
+    async fn set_conversation(
+        &self,
+        request: Request<SetConversationReq>,
+    ) -> Result<Response<SetConversationResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let whole = req
+                .conversation
+                .ok_or_else(|| Error::args("conversation is empty"))?;
+            filled("ownerUserID", &whole.owner_user_id)?;
+            ConversationId::parse(&whole.conversation_id)?;
+            ctx.require_self(&whole.owner_user_id)?;
+            self.records.set_whole(&ctx, &whole).await?;
+            Ok(SetConversationResp {})
+        })
+        .await
+    }
+
+    async fn delete_conversations(
+        &self,
+        request: Request<DeleteConversationsReq>,
+    ) -> Result<Response<DeleteConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            if req.conversation_i_ds.is_empty() == (req.need_delete_time == 0) {
+                return Err(Error::args(
+                    "either needDeleteTime or conversationIDs must be set",
+                ));
+            }
+            if req.need_delete_time < 0 {
+                return Err(Error::args("needDeleteTime is negative"));
+            }
+            let ids = &req.conversation_i_ds;
+            at_most("conversationIDs", ids, self.records.config.max_ids)?;
+            ctx.require_self(&req.owner_user_id)?;
+            self.records.remove(&ctx, req).await?;
+            Ok(DeleteConversationsResp {})
+        })
+        .await
+    }
+
+    async fn update_conversations_by_user(
+        &self,
+        request: Request<UpdateConversationsByUserReq>,
+    ) -> Result<Response<UpdateConversationsByUserResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            filled("userID", &req.user_id)?;
+            if let Some(ex) = req.ex {
+                self.records
+                    .set_ex_of_peer(&ctx, &req.user_id, ex.value)
+                    .await?;
+            }
+            Ok(UpdateConversationsByUserResp {})
         })
         .await
     }

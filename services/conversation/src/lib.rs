@@ -11,7 +11,9 @@ mod config;
 mod grpc;
 mod lists;
 mod of_group;
+mod overview;
 mod records;
+mod removal;
 mod settings;
 
 pub use config::Config;
@@ -20,11 +22,11 @@ pub use grpc::UNIMPLEMENTED;
 use std::sync::Arc;
 
 use magpie_proto::openim::conversation::conversation_server::ConversationServer;
-use magpie_service::{Context, Deps, pending};
+use magpie_service::{Context, Deps, pending, tombstones};
 use magpie_store::documents::Conversation;
 use tonic::service::Routes;
 
-/// The service's routes; starts the worker that finishes interrupted changes.
+/// The service's routes; starts the workers that finish interrupted changes and remove old traces.
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let service = Arc::new(records::Records::new(deps.clone(), config));
     let worker = Arc::clone(&service);
@@ -35,6 +37,7 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
             service.roll_forward(&ctx, record).await
         }
     });
+    tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted");
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,
     )))

@@ -19,7 +19,9 @@ impl Records {
         owner: &str,
         conversation_id: &str,
     ) -> Result<Option<Conversation>> {
-        Ok(self.deps.store.find(key![owner, conversation_id]).await?)
+        let found: Option<Conversation> =
+            self.deps.store.find(key![owner, conversation_id]).await?;
+        Ok(found.filter(Conversation::is_present))
     }
 
     /// Those of these records that exist, in the order asked for.
@@ -39,6 +41,7 @@ impl Records {
             .await?
             .into_iter()
             .flatten()
+            .filter(Conversation::is_present)
             .collect())
     }
 
@@ -48,22 +51,20 @@ impl Records {
         user_ids: &[String],
         conversation_id: &str,
     ) -> Result<Vec<Option<Conversation>>> {
-        Ok(self
-            .deps
-            .store
-            .find_many(
-                user_ids
-                    .iter()
-                    .map(|id| key![id.as_str(), conversation_id])
-                    .collect(),
-            )
-            .await?)
+        let keys = user_ids
+            .iter()
+            .map(|id| key![id.as_str(), conversation_id])
+            .collect();
+        let found = self.deps.store.find_many::<Conversation>(keys).await?;
+        let present = |record: Option<Conversation>| record.filter(Conversation::is_present);
+        Ok(found.into_iter().map(present).collect())
     }
 
     /// All records of a user, by time of creation, then id.
     pub(crate) async fn of_owner(&self, owner: &str) -> Result<Vec<Conversation>> {
         let mut records: Vec<Conversation> =
             lists::all(self.deps.store.as_ref(), "key", key![owner]).await?;
+        records.retain(Conversation::is_present);
         records.sort_by(|a, b| {
             (a.create_time, &a.conversation_id).cmp(&(b.create_time, &b.conversation_id))
         });
@@ -72,12 +73,14 @@ impl Records {
 
     /// All owners' records of one conversation.
     pub(crate) async fn of_conversation(&self, conversation_id: &str) -> Result<Vec<Conversation>> {
-        lists::all(
+        let mut records: Vec<Conversation> = lists::all(
             self.deps.store.as_ref(),
             "by_conversation",
             key![conversation_id],
         )
-        .await
+        .await?;
+        records.retain(Conversation::is_present);
+        Ok(records)
     }
 
     /// The users of a group who have set this receive option for it.
@@ -142,7 +145,7 @@ impl Records {
             list,
             known,
             |id| key![owner, id],
-            |_| true,
+            Conversation::is_present,
         )
         .await
     }

@@ -42,6 +42,11 @@ impl Follow {
         Self(self.0 | other.0)
     }
 
+    /// As the mark of an intent.
+    pub(crate) fn mark(self) -> u8 {
+        self.0
+    }
+
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -78,7 +83,7 @@ impl Records {
     ) -> Result<Option<Conversation>> {
         let key = key![owner, about.conversation_id.as_str()];
         pending::change(self.deps.store.as_ref(), key, |found| {
-            let Some(mut record) = found else {
+            let Some(mut record) = found.filter(Conversation::is_present) else {
                 let mut record = blank(owner, about);
                 patch.apply(&mut record);
                 return Ok(Some((record, follow.0 | Follow::CREATED)));
@@ -139,7 +144,9 @@ impl Records {
     async fn list(&self, record: &Conversation) -> Result<()> {
         let created =
             pending::mark(&record.pending).is_some_and(|mark| mark & Follow::CREATED != 0);
-        let state = if created {
+        let state = if !record.is_present() {
+            State::Delete
+        } else if created {
             State::Insert
         } else {
             State::Update
@@ -214,7 +221,7 @@ impl Records {
     }
 }
 
-fn identity(record: &Conversation) -> Identity {
+pub(crate) fn identity(record: &Conversation) -> Identity {
     Identity {
         conversation_id: record.conversation_id.clone(),
         conversation_type: record.conversation_type,
@@ -245,6 +252,7 @@ pub(crate) fn blank(owner: &str, about: &Identity) -> Conversation {
         create_time: now_ms(),
         pending: Bytes::new(),
         rev: 1,
+        deleted_at: 0,
     }
 }
 

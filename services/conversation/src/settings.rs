@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use magpie_proto::openim::conversation::{
-    ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
+    self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
 use magpie_service::Context;
 use magpie_store::documents::Conversation;
@@ -87,6 +87,24 @@ impl Patch {
         }
     }
 
+    /// What the older form sets: all of it, as it stands.
+    pub(crate) fn of_whole(wanted: &wire::Conversation, is_private: bool) -> Self {
+        let pair = wanted.conversation_type != SessionType::Group.number();
+        let switched = pair && wanted.is_private_chat != is_private;
+        Self {
+            recv_msg_opt: Some(wanted.recv_msg_opt),
+            is_pinned: Some(wanted.is_pinned),
+            attached_info: Some(wanted.attached_info.clone()),
+            is_private_chat: switched.then_some(wanted.is_private_chat),
+            ex: Some(wanted.ex.clone()),
+            burn_duration: Some(wanted.burn_duration),
+            group_at_type: Some(wanted.group_at_type),
+            msg_destruct_time: Some(wanted.msg_destruct_time),
+            is_msg_destruct: Some(wanted.is_msg_destruct),
+            ..Self::default()
+        }
+    }
+
     /// What another service may set: everything.
     pub(crate) fn of_service(wanted: &UpdateConversationReq) -> Self {
         Self {
@@ -131,6 +149,36 @@ impl Records {
         wanted: &ConversationReq,
     ) -> Result<()> {
         let patch = Patch::of_user(wanted);
+        self.set_patch(ctx, owners, wanted, &patch).await
+    }
+
+    /// Sets a whole record, by the older form.
+    pub(crate) async fn set_whole(
+        self: &Arc<Self>,
+        ctx: &Context,
+        whole: &wire::Conversation,
+    ) -> Result<()> {
+        let (owner, id) = (&whole.owner_user_id, &whole.conversation_id);
+        let found = self.find(owner, id).await?;
+        let patch = Patch::of_whole(whole, found.is_some_and(|r| r.is_private_chat));
+        let wanted = ConversationReq {
+            conversation_id: id.clone(),
+            conversation_type: whole.conversation_type,
+            user_id: whole.user_id.clone(),
+            group_id: whole.group_id.clone(),
+            ..ConversationReq::default()
+        };
+        self.set_patch(ctx, vec![owner.clone()], &wanted, &patch)
+            .await
+    }
+
+    async fn set_patch(
+        self: &Arc<Self>,
+        ctx: &Context,
+        owners: Vec<String>,
+        wanted: &ConversationReq,
+        patch: &Patch,
+    ) -> Result<()> {
         let follow = match (
             patch.is_private_chat.is_some(),
             patch.has_more_than_private(),
@@ -141,7 +189,7 @@ impl Records {
         };
         let all = owners.clone();
         let writes = stream::iter(owners).map(|owner| {
-            let (all, patch) = (&all, &patch);
+            let all = &all;
             async move {
                 let about = about(&owner, all, wanted)?;
                 self.write(&owner, &about, patch, follow).await
@@ -174,7 +222,7 @@ impl Records {
     }
 
     /// Writes the decisive records, then rolls those forward that were written, also if others could not be.
-    async fn write_all<F>(
+    pub(crate) async fn write_all<F>(
         self: &Arc<Self>,
         ctx: &Context,
         writes: impl Stream<Item = F> + Send,

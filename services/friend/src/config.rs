@@ -12,6 +12,10 @@ pub struct Config {
     pub max_ids: usize,
     /// Records that are written at the same time in one request.
     pub concurrency: usize,
+    /// Friends who are told of a changed profile between two notes of how far that is.
+    pub fanout_page: usize,
+    /// Longest text of an application, an answer, a remark or an extension, bytes.
+    pub max_text_bytes: usize,
 }
 
 impl Default for Config {
@@ -20,6 +24,8 @@ impl Default for Config {
             max_page: 50_000,
             max_ids: 1000,
             concurrency: 16,
+            fanout_page: 200,
+            max_text_bytes: 16 << 10,
         }
     }
 }

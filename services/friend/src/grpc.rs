@@ -10,30 +10,18 @@ use magpie_service::{
 use magpie_types::{Error, Result};
 use tonic::{Request, Response, Status};
 
-use crate::{Relations, blacks::Times, friends::only};
+use crate::{
+    Relations,
+    blacks::Times,
+    friends::only,
+    request_lists::Side,
+    requests::{ACCEPTED, REFUSED},
+};
 
 magpie_service::later! {
-    "friend applications": {
-        apply_to_add_friend(ApplyToAddFriendReq) -> ApplyToAddFriendResp;
-        respond_friend_apply(RespondFriendApplyReq) -> RespondFriendApplyResp;
-        get_pagination_friends_apply_to(GetPaginationFriendsApplyToReq) -> GetPaginationFriendsApplyToResp;
-        get_pagination_friends_apply_from(GetPaginationFriendsApplyFromReq) -> GetPaginationFriendsApplyFromResp;
-        get_self_unhandled_apply_count(GetSelfUnhandledApplyCountReq) -> GetSelfUnhandledApplyCountResp;
-        get_designated_friends_apply(GetDesignatedFriendsApplyReq) -> GetDesignatedFriendsApplyResp;
+    "versions of applications": {
         get_incremental_friends_apply_to(GetIncrementalFriendsApplyToReq) -> GetIncrementalFriendsApplyToResp;
         get_incremental_friends_apply_from(GetIncrementalFriendsApplyFromReq) -> GetIncrementalFriendsApplyFromResp;
-    }
-    "changes of friend lists": {
-        delete_friend(DeleteFriendReq) -> DeleteFriendResp;
-        update_friends(UpdateFriendsReq) -> UpdateFriendsResp;
-        set_friend_remark(SetFriendRemarkReq) -> SetFriendRemarkResp;
-        get_specified_friends_info(GetSpecifiedFriendsInfoReq) -> GetSpecifiedFriendsInfoResp;
-    }
-    "profile changes": {
-        notification_user_info_update(NotificationUserInfoUpdateReq) -> NotificationUserInfoUpdateResp;
-    }
-    "versions of black lists": {
-        get_incremental_blacks(GetIncrementalBlacksReq) -> GetIncrementalBlacksResp;
     }
 }
 
@@ -48,6 +36,14 @@ impl FriendGrpc {
 
     fn max_page(&self) -> usize {
         self.relations.config.max_page
+    }
+
+    fn short(&self, field: &'static str, text: &str) -> Result<()> {
+        let limit = self.relations.config.max_text_bytes;
+        if text.len() > limit {
+            return Err(Error::args(format!("{field} is longer than {limit} bytes")));
+        }
+        Ok(())
     }
 
     fn max_ids(&self) -> usize {
@@ -240,7 +236,7 @@ impl Friend for FriendGrpc {
             filled("blackUserID", &req.black_user_id)?;
             ctx.require_self(&req.owner_user_id)?;
             self.relations
-                .block(&ctx, &req.owner_user_id, &req.black_user_id, req.ex)
+                .block(&ctx, (&req.owner_user_id, &req.black_user_id), &req.ex)
                 .await?;
             Ok(AddBlackResp {})
         })
@@ -332,6 +328,239 @@ impl Friend for FriendGrpc {
                     .await?,
                 total,
             })
+        })
+        .await
+    }
+
+    async fn apply_to_add_friend(
+        &self,
+        request: Request<ApplyToAddFriendReq>,
+    ) -> Result<Response<ApplyToAddFriendResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("toUserID", &req.to_user_id)?;
+            filled("fromUserID", &req.from_user_id)?;
+            self.short("reqMsg", &req.req_msg)?;
+            self.short("ex", &req.ex)?;
+            ctx.require_self(&req.from_user_id)?;
+            self.relations.apply(&ctx, &req).await?;
+            Ok(ApplyToAddFriendResp {})
+        })
+        .await
+    }
+
+    async fn respond_friend_apply(
+        &self,
+        request: Request<RespondFriendApplyReq>,
+    ) -> Result<Response<RespondFriendApplyResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("toUserID", &req.to_user_id)?;
+            filled("fromUserID", &req.from_user_id)?;
+            self.short("handleMsg", &req.handle_msg)?;
+            ctx.require_self(&req.to_user_id)?;
+            let pair = (&*req.from_user_id, &*req.to_user_id);
+            match req.handle_result {
+                ACCEPTED => self.relations.accept(&ctx, pair, &req.handle_msg).await?,
+                REFUSED => self.relations.refuse(&ctx, pair, &req.handle_msg).await?,
+                _ => return Err(Error::args("handleResult is neither 1 nor -1")),
+            }
+            Ok(RespondFriendApplyResp {})
+        })
+        .await
+    }
+
+    async fn get_pagination_friends_apply_to(
+        &self,
+        request: Request<GetPaginationFriendsApplyToReq>,
+    ) -> Result<Response<GetPaginationFriendsApplyToResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let pagination = lists::required(req.pagination)?;
+            filled("userID", &req.user_id)?;
+            at_most("handleResults", &req.handle_results, self.max_ids())?;
+            ctx.require_self(&req.user_id)?;
+            let (all, page) = self
+                .relations
+                .requests(&req.user_id, Side::To, &req.handle_results, pagination)
+                .await?;
+            Ok(GetPaginationFriendsApplyToResp {
+                friend_requests: self.relations.requests_shown(&ctx, page).await?,
+                total: total(all),
+            })
+        })
+        .await
+    }
+
+    async fn get_pagination_friends_apply_from(
+        &self,
+        request: Request<GetPaginationFriendsApplyFromReq>,
+    ) -> Result<Response<GetPaginationFriendsApplyFromResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let pagination = lists::required(req.pagination)?;
+            filled("userID", &req.user_id)?;
+            at_most("handleResults", &req.handle_results, self.max_ids())?;
+            ctx.require_self(&req.user_id)?;
+            let (all, page) = self
+                .relations
+                .requests(&req.user_id, Side::From, &req.handle_results, pagination)
+                .await?;
+            Ok(GetPaginationFriendsApplyFromResp {
+                friend_requests: self.relations.requests_shown(&ctx, page).await?,
+                total: total(all),
+            })
+        })
+        .await
+    }
+
+    async fn get_designated_friends_apply(
+        &self,
+        request: Request<GetDesignatedFriendsApplyReq>,
+    ) -> Result<Response<GetDesignatedFriendsApplyResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("toUserID", &req.to_user_id)?;
+            filled("fromUserID", &req.from_user_id)?;
+            one_of(&ctx, [&req.from_user_id, &req.to_user_id])?;
+            let between = self
+                .relations
+                .requests_between(&req.from_user_id, &req.to_user_id)
+                .await?;
+            Ok(GetDesignatedFriendsApplyResp {
+                friend_requests: self.relations.requests_shown(&ctx, between).await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_self_unhandled_apply_count(
+        &self,
+        request: Request<GetSelfUnhandledApplyCountReq>,
+    ) -> Result<Response<GetSelfUnhandledApplyCountResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let count = self.relations.open_requests(&req.user_id, req.time).await?;
+            Ok(GetSelfUnhandledApplyCountResp {
+                count: i64::try_from(count).unwrap_or(i64::MAX),
+            })
+        })
+        .await
+    }
+
+    async fn delete_friend(
+        &self,
+        request: Request<DeleteFriendReq>,
+    ) -> Result<Response<DeleteFriendResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            filled("friendUserID", &req.friend_user_id)?;
+            ctx.require_self(&req.owner_user_id)?;
+            self.relations
+                .delete_friend(&ctx, &req.owner_user_id, &req.friend_user_id)
+                .await?;
+            Ok(DeleteFriendResp {})
+        })
+        .await
+    }
+
+    async fn set_friend_remark(
+        &self,
+        request: Request<SetFriendRemarkReq>,
+    ) -> Result<Response<SetFriendRemarkResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            filled("friendUserID", &req.friend_user_id)?;
+            self.short("remark", &req.remark)?;
+            ctx.require_self(&req.owner_user_id)?;
+            let pair = (&*req.owner_user_id, &*req.friend_user_id);
+            self.relations.set_remark(&ctx, pair, &req.remark).await?;
+            Ok(SetFriendRemarkResp {})
+        })
+        .await
+    }
+
+    async fn update_friends(
+        &self,
+        request: Request<UpdateFriendsReq>,
+    ) -> Result<Response<UpdateFriendsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("ownerUserID", &req.owner_user_id)?;
+            some("friendUserIDs", &req.friend_user_i_ds)?;
+            at_most("friendUserIDs", &req.friend_user_i_ds, self.max_ids())?;
+            unique("friendUserIDs", &req.friend_user_i_ds)?;
+            for friend in &req.friend_user_i_ds {
+                filled("friendUserIDs", friend)?;
+            }
+            self.short("remark", req.remark.as_ref().map_or("", |v| &v.value))?;
+            self.short("ex", req.ex.as_ref().map_or("", |v| &v.value))?;
+            ctx.require_self(&req.owner_user_id)?;
+            self.relations.update_friends(&ctx, req).await?;
+            Ok(UpdateFriendsResp {})
+        })
+        .await
+    }
+
+    async fn get_specified_friends_info(
+        &self,
+        request: Request<GetSpecifiedFriendsInfoReq>,
+    ) -> Result<Response<GetSpecifiedFriendsInfoResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            some("userIDList", &req.user_id_list)?;
+            at_most("userIDList", &req.user_id_list, self.max_ids())?;
+            unique("userIDList", &req.user_id_list)?;
+            ctx.require_self(&req.owner_user_id)?;
+            Ok(GetSpecifiedFriendsInfoResp {
+                infos: self
+                    .relations
+                    .specified(&ctx, &req.owner_user_id, req.user_id_list)
+                    .await?,
+            })
+        })
+        .await
+    }
+
+    async fn get_incremental_blacks(
+        &self,
+        request: Request<GetIncrementalBlacksReq>,
+    ) -> Result<Response<GetIncrementalBlacksResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let changes = self
+                .relations
+                .incremental_blacks(&req.user_id, (&req.version_id, req.version))
+                .await?;
+            let relations = &self.relations;
+            let shown = |blacks| relations.blacks_shown(&ctx, blacks, Times::Seconds);
+            Ok(GetIncrementalBlacksResp {
+                version: changes.version,
+                version_id: changes.version_id,
+                full: changes.full,
+                delete: changes.delete,
+                insert: shown(changes.insert).await?,
+                update: shown(changes.update).await?,
+            })
+        })
+        .await
+    }
+
+    /// Called by the user service on behalf of whoever changed the profile.
+    async fn notification_user_info_update(
+        &self,
+        request: Request<NotificationUserInfoUpdateReq>,
+    ) -> Result<Response<NotificationUserInfoUpdateResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            filled("userID", &req.user_id)?;
+            ctx.require_self(&req.user_id)?;
+            self.relations.profile_changed(&ctx, &req.user_id).await?;
+            Ok(NotificationUserInfoUpdateResp {})
         })
         .await
     }

@@ -36,7 +36,7 @@ impl Relations {
             .try_collect()
             .await?;
         let records = records.into_iter().flatten().collect();
-        self.follow_up(ctx, records, Vec::new()).await;
+        self.follow_up(ctx, owner, records, Vec::new()).await;
         Ok(())
     }
 

@@ -1,33 +1,37 @@
-//! The friend service (relations): friend lists and black lists.
+//! The friend service (relations): friend lists, applications for friendship, black lists.
 //!
-//! Owns `documents::Friend`, `documents::Black` and the version list `Friends` of each user. It calls user for profiles and
-//! msg to send its notifications: 1201 to new friends, 1207 and 1208 about a black list.
+//! Owns `documents::Friend`, `FriendRequest`, `Black` and `ProfileFanout`, and the version lists `Friends` and `Blacks` of each
+//! user. It calls user for profiles and msg to send its notifications, 1201 to 1210.
 //!
-//! Order of a friend list everywhere: pinned first, then since when, then id. Order of a black list: since when, then id.
+//! Order of a friend list everywhere: pinned first, then since when, then id. Of a black list: since when, then id. Of
+//! applications: the newest first.
 
 mod blacks;
+mod changes;
 mod config;
+mod fanout;
 mod friends;
 mod grpc;
 mod import;
 mod records;
+mod request_lists;
+mod requests;
+mod specified;
 
 pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use magpie_proto::openim::relation::friend_server::FriendServer;
-use magpie_service::{Context, Deps, pending};
-use magpie_store::documents::Friend;
+use magpie_service::{Context, Deps, pending, tombstones};
+use magpie_store::{
+    Intends,
+    documents::{Black, Friend, FriendRequest, ProfileFanout},
+};
+use magpie_types::Result;
 use tonic::service::Routes;
-
-/// Content types of the notifications.
-const FRIEND_DELETED: i32 = 1205;
-const FRIEND_REMARK_SET: i32 = 1206;
-const BLACK_ADDED: i32 = 1207;
-const BLACK_DELETED: i32 = 1208;
-const FRIENDS_INFO_UPDATE: i32 = 1210;
 
 /// What all capabilities work with.
 pub(crate) struct Relations {
@@ -35,20 +39,40 @@ pub(crate) struct Relations {
     pub(crate) config: Config,
 }
 
-/// The service's routes; starts the worker that finishes interrupted changes.
+/// The service's routes; starts the workers that finish interrupted changes and remove old traces.
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let service = Arc::new(Relations {
         deps: deps.clone(),
         config,
     });
-    let worker = Arc::clone(&service);
-    pending::spawn_worker(deps, "by_pending", move |friend: Friend| {
-        let service = Arc::clone(&worker);
-        async move {
-            let ctx = Context::internal("finish-friend-change");
-            let named = vec![friend.friend_id.clone()];
-            service.roll_forward(&ctx, vec![friend], named).await
-        }
+    roll(deps, &service, |s, ctx, friend: Friend| {
+        Box::pin(async move { s.take_over(&ctx, friend).await })
     });
+    roll(deps, &service, |s, ctx, request: FriendRequest| {
+        Box::pin(async move { s.roll_request(&ctx, request).await })
+    });
+    roll(deps, &service, |s, ctx, black: Black| {
+        Box::pin(async move { s.roll_black(&ctx, black).await })
+    });
+    roll(deps, &service, |s, ctx, fanout: ProfileFanout| {
+        Box::pin(async move { s.walk(&ctx, fanout).await })
+    });
+    tombstones::spawn_sweeper::<Friend>(deps, "by_deleted");
+    tombstones::spawn_sweeper::<Black>(deps, "by_deleted");
     Routes::new(FriendServer::new(grpc::FriendGrpc::new(service)))
+}
+
+type Rolled = BoxFuture<'static, Result<()>>;
+
+/// The worker that finishes interrupted changes of one collection.
+fn roll<D: Intends>(
+    deps: &Deps,
+    service: &Arc<Relations>,
+    forward: fn(Arc<Relations>, Context, D) -> Rolled,
+) {
+    let service = Arc::clone(service);
+    pending::spawn_worker(deps, "by_pending", move |document: D| {
+        let ctx = Context::internal("finish-relation-change");
+        forward(Arc::clone(&service), ctx, document)
+    });
 }

@@ -25,10 +25,11 @@ use magpie_store::{
 };
 use magpie_types::{Result, msg::content_type};
 
-use crate::{FRIEND_DELETED, FRIEND_REMARK_SET, FRIENDS_INFO_UPDATE, Relations};
+use crate::Relations;
 
 /// How a friendship came about.
 pub(crate) const BY_IMPORT: i32 = 1;
+pub(crate) const BY_APPLICATION: i32 = 2;
 
 /// Revision that says: he was befriended already.
 pub(crate) const PRESENT: i64 = -1;
@@ -117,33 +118,42 @@ impl Relations {
         Ok(())
     }
 
-    /// Rolls changes of one owner's records forward, together: one new version, one 1210 that names `named`.
+    /// Rolls changes of records of `owner` forward, together; 1210 names `named`, unless nobody.
     pub(crate) async fn follow_up(
         self: &Arc<Self>,
         ctx: &Context,
+        owner: &str,
         records: Vec<Friend>,
         named: Vec<String>,
     ) {
-        if records.is_empty() && named.is_empty() {
-            return;
-        }
-        let (service, ctx) = (Arc::clone(self), ctx.clone());
+        let (service, ctx, owner) = (Arc::clone(self), ctx.clone(), owner.to_owned());
         pending::follow_up(
             &self.deps,
             1,
             [(records, named)],
             move |(records, named)| {
-                let (service, ctx) = (Arc::clone(&service), ctx.clone());
-                async move { service.roll_forward(&ctx, records, named).await }
+                let (service, ctx, owner) = (Arc::clone(&service), ctx.clone(), owner.clone());
+                async move { service.roll_forward(&ctx, &owner, records, named).await }
             },
         )
         .await;
     }
 
-    /// Does what follows changes of one owner's records.
-    pub(crate) async fn roll_forward(
+    /// Rolls forward what was left of one change.
+    pub(crate) async fn take_over(&self, ctx: &Context, friend: Friend) -> Result<()> {
+        let named = if has(&friend, follow::UPDATED) {
+            vec![friend.friend_id.clone()]
+        } else {
+            Vec::new()
+        };
+        let owner = friend.owner_id.clone();
+        self.roll_forward(ctx, &owner, vec![friend], named).await
+    }
+
+    async fn roll_forward(
         &self,
         ctx: &Context,
+        owner: &str,
         records: Vec<Friend>,
         named: Vec<String>,
     ) -> Result<()> {
@@ -153,11 +163,11 @@ impl Relations {
             .buffer_unordered(self.config.concurrency.max(1))
             .try_collect::<()>()
             .await?;
-        self.list(&records).await?;
-        if let Some(owner) = records.first().map(|f| f.owner_id.as_str())
-            && let Some(told) = records.iter().find(|f| has(f, follow::UPDATED))
-        {
-            self.tell_updated(ctx, owner, named, &told.pending).await?;
+        self.list(owner, &records).await?;
+        if !named.is_empty() {
+            let intent = records.iter().find(|f| has(f, follow::UPDATED));
+            let intent = intent.map(|f| f.pending.clone()).unwrap_or_default();
+            self.tell_updated(ctx, owner, named, &intent).await?;
         }
         for friend in records {
             self.announce(ctx, &friend).await?;
@@ -177,29 +187,32 @@ impl Relations {
         self.befriend(mirror, friend.mirror_rev).await
     }
 
-    async fn list(&self, records: &[Friend]) -> Result<()> {
-        let mut changes = Vec::with_capacity(records.len() + 1);
+    /// New and deleted friends are one version together; every changed record is one of its own, as clients know it.
+    async fn list(&self, owner: &str, records: &[Friend]) -> Result<()> {
+        let store = self.deps.store.as_ref();
+        let mut together = Vec::with_capacity(records.len());
         for friend in records {
-            let state = match () {
-                () if has(friend, follow::DELETED) => State::Delete,
-                () if has(friend, follow::ADDED) => State::Insert,
-                () if has(friend, follow::UPDATED | follow::REMARKED) => State::Update,
-                () => continue,
-            };
-            changes.push((friend.friend_id.as_str(), state));
+            let id = friend.friend_id.as_str();
+            match () {
+                () if has(friend, follow::DELETED) => together.push((id, State::Delete)),
+                () if has(friend, follow::ADDED) => together.push((id, State::Insert)),
+                () if has(friend, follow::UPDATED | follow::REMARKED) => {
+                    let sorted = has(friend, follow::SORTED);
+                    let sorted = sorted.then_some((SORT_ELEMENT, State::Update));
+                    let changes: Vec<_> = [(id, State::Update)].into_iter().chain(sorted).collect();
+                    versions::record(store, owner, List::Friends, &changes).await?;
+                }
+                () => {}
+            }
         }
-        if records.iter().any(|f| has(f, follow::SORTED)) {
-            changes.push((SORT_ELEMENT, State::Update));
-        }
-        if let Some(owner) = records.first().filter(|_| !changes.is_empty()) {
-            let store = self.deps.store.as_ref();
-            versions::record(store, &owner.owner_id, List::Friends, &changes).await?;
+        if !together.is_empty() {
+            versions::record(store, owner, List::Friends, &together).await?;
         }
         Ok(())
     }
 
     /// 1210: the owner's devices learn which records changed.
-    pub(crate) async fn tell_updated(
+    async fn tell_updated(
         &self,
         ctx: &Context,
         owner: &str,
@@ -211,7 +224,7 @@ impl Relations {
             friend_i_ds,
             ..FriendsInfoUpdateTips::default()
         };
-        let kind = FRIENDS_INFO_UPDATE;
+        let kind = content_type::FRIENDS_INFO_UPDATE;
         let mut update = Notification::to_user(kind, owner, owner, &tips)?;
         if !intent.is_empty() {
             update = update.client_msg_id(pending::message_id(intent, owner, kind));
@@ -237,7 +250,7 @@ impl Relations {
                 ..FriendInfoChangedTips::default()
             };
             told.push(Notification::to_user(
-                FRIEND_REMARK_SET,
+                content_type::FRIEND_REMARK_SET,
                 owner,
                 other,
                 &tips,
@@ -248,7 +261,12 @@ impl Relations {
                 from_to_user_id: from_to(owner, other),
                 ..FriendDeletedTips::default()
             };
-            told.push(Notification::to_user(FRIEND_DELETED, owner, other, &tips)?);
+            told.push(Notification::to_user(
+                content_type::FRIEND_DELETED,
+                owner,
+                other,
+                &tips,
+            )?);
         }
         for change in told {
             let id = pending::message_id(&friend.pending, owner, change.content_type);

@@ -22,7 +22,7 @@ impl Groups {
         ctx.require_admin()?;
         let (total, page) = if req.group_id.is_empty() {
             let mut found = Vec::new();
-            self.walk(|group| {
+            self.each_group(|group| {
                 if group.status != status::DISMISSED && group.name.contains(&req.group_name) {
                     found.push(group);
                 }
@@ -51,7 +51,7 @@ impl Groups {
     }
 
     /// Shows every group, the newest first.
-    async fn walk(&self, mut see: impl FnMut(Group)) -> Result<()> {
+    async fn each_group(&self, mut see: impl FnMut(Group)) -> Result<()> {
         let mut page = Page::of("by_time", Vec::new(), CHUNK).descending();
         loop {
             let groups: Vec<Group> = self.deps.store.list(page.clone()).await?;
@@ -90,7 +90,7 @@ impl Groups {
         ctx.require_admin()?;
         let (mut total, mut before) = (0, 0);
         let mut days = BTreeMap::new();
-        self.walk(|group| {
+        self.each_group(|group| {
             if group.create_time < req.start {
                 before += 1;
             } else if group.create_time < req.end {

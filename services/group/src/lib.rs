@@ -36,7 +36,7 @@ pub use grpc::UNIMPLEMENTED;
 
 use magpie_proto::openim::group::group_server::GroupServer;
 use magpie_service::{Deps, pending};
-use magpie_store::documents::{Group, GroupRequest};
+use magpie_store::documents::{Group, GroupRequest, MemberFanout};
 use tonic::service::Routes;
 
 /// The service's routes; starts the workers that finish interrupted changes.
@@ -51,6 +51,11 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
     pending::spawn_worker(deps, "by_pending", move |request: GroupRequest| {
         let groups = Arc::clone(&worker);
         async move { groups.finish_request(request).await }
+    });
+    let worker = Arc::clone(&groups);
+    pending::spawn_worker(deps, "by_pending", move |fanout: MemberFanout| {
+        let groups = Arc::clone(&worker);
+        async move { groups.walk(fanout).await }
     });
     Routes::new(GroupServer::new(grpc::GroupGrpc(groups)))
 }

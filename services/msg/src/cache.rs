@@ -6,7 +6,7 @@ use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::{Deps, invalidation::Stale};
 use magpie_store::{
     Document as _, Documents as _, Value,
-    documents::{Conversation, Friend, Group, GroupMember, Message, Participants, User},
+    documents::{Black, Conversation, Friend, Group, GroupMember, Message, Participants, User},
     key,
 };
 use magpie_types::{Result, ServerMsgId, time::now_ms};
@@ -38,6 +38,7 @@ pub(crate) struct Caches {
     /// Status of a group.
     groups: Cache<String, Option<i32>>,
     members: Cache<PairKey, Option<Member>>,
+    blacks: Cache<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
     started_at: i64,
@@ -69,6 +70,7 @@ impl Caches {
             friends: bounded(config),
             groups: bounded(config),
             members: bounded(config),
+            blacks: bounded(config),
             // Participants never change once written, so they only need a bound.
             participants: Cache::builder().max_capacity(config.cache_entries).build(),
             sent: Cache::builder()
@@ -77,10 +79,11 @@ impl Caches {
                 .build(),
             started_at: now_ms(),
         };
-        let (users, recv_opts, friends) = (
+        let (users, recv_opts, friends, blacks) = (
             caches.users.clone(),
             caches.recv_opts.clone(),
             caches.friends.clone(),
+            caches.blacks.clone(),
         );
         let (groups, members) = (caches.groups.clone(), caches.members.clone());
         deps.invalidations.listen(move |stale| match stale {
@@ -105,6 +108,9 @@ impl Caches {
             Stale::Document(schema, key) if schema.collection == GroupMember::SCHEMA.collection => {
                 pair(key).inspect(|k| members.invalidate(k));
             }
+            Stale::Document(schema, key) if schema.collection == Black::SCHEMA.collection => {
+                pair(key).inspect(|k| blacks.invalidate(k));
+            }
             Stale::Document(..) => {}
             Stale::Everything => {
                 groups.invalidate_all();
@@ -112,6 +118,7 @@ impl Caches {
                 users.invalidate_all();
                 recv_opts.invalidate_all();
                 friends.invalidate_all();
+                blacks.invalidate_all();
             }
         });
         caches
@@ -142,6 +149,7 @@ impl Caches {
             return Ok(hit);
         }
         let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
+        let found = found.filter(Conversation::is_present);
         let opt = found.map_or(0, |c| c.recv_msg_opt);
         self.recv_opts.insert(cache_key, opt);
         Ok(opt)
@@ -191,6 +199,21 @@ impl Caches {
         });
         self.members.insert(cache_key, member);
         Ok(member)
+    }
+
+    /// Whether `owner` has `user` on his black list.
+    pub(crate) async fn has_blocked(&self, deps: &Deps, owner: &str, user: &str) -> Result<bool> {
+        let cache_key = (owner.to_owned(), user.to_owned());
+        if let Some(hit) = self.blacks.get(&cache_key) {
+            return Ok(hit);
+        }
+        let found = deps
+            .store
+            .find::<Black>(key![owner, user])
+            .await?
+            .is_some_and(|b| b.is_present());
+        self.blacks.insert(cache_key, found);
+        Ok(found)
     }
 
     pub(crate) async fn participants(

@@ -139,10 +139,12 @@ impl Service {
 
     /// The user's conversation records.
     pub(crate) async fn records(&self, user: &str) -> Result<Vec<Conversation>> {
-        Ok(self
+        let mut records: Vec<Conversation> = self
             .deps
             .store
             .list(Page::of("key", key![user], MAX_CONVERSATIONS))
-            .await?)
+            .await?;
+        records.retain(Conversation::is_present);
+        Ok(records)
     }
 }

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-#[allow(dead_code, reason = "shared with the tests of deliveries")]
+#[expect(dead_code, reason = "shared with the tests of deliveries")]
 mod world;
 
 use magpie_proto::magpie::log::{Membership, Stored};

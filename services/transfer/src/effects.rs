@@ -106,6 +106,7 @@ fn records(record: &Inbound) -> Vec<Conversation> {
             create_time: record.send_time,
             pending: Bytes::new(),
             rev: 0,
+            deleted_at: 0,
         })
         .collect()
 }

@@ -1,5 +1,7 @@
 //! System accounts: users of the application itself that send notices and never log in.
 
+use std::sync::Arc;
+
 use magpie_proto::openim::{
     sdkws::UserInfo,
     user::{
@@ -8,15 +10,19 @@ use magpie_proto::openim::{
         UpdateNotificationAccountInfoReq,
     },
 };
+use magpie_service::Context;
 use magpie_store::{Documents as _, Outcome, documents::User};
 use magpie_types::{Error, Result, time::now_ms};
 
-use crate::users::{Users, check_length, check_new_id, document};
+use crate::{
+    profile::Patch,
+    users::{Users, check_length, check_new_id, document},
+};
 
 /// Lowest level of a system account.
 pub(crate) const SYSTEM_LEVEL: i32 = 3;
 
-/// How often a free id is looked for, and how often a change is tried.
+/// How often a free id is looked for.
 const ATTEMPTS: usize = 8;
 
 impl Users {
@@ -62,40 +68,22 @@ impl Users {
         Err(Error::internal("no free id for a system account"))
     }
 
-    /// Changes what is given of name and avatar; 1001 if there is no such account.
+    /// Changes what is given of name and avatar; 1001 if there is nobody with this id.
     pub(crate) async fn update_account(
-        &self,
-        request: &UpdateNotificationAccountInfoReq,
+        self: &Arc<Self>,
+        ctx: &Context,
+        request: UpdateNotificationAccountInfoReq,
     ) -> Result<()> {
-        self.check_account(&request.nick_name, &request.face_url)?;
-        for _ in 0..ATTEMPTS {
-            let user = self
-                .find(&request.user_id)
-                .await?
-                .filter(|u| u.app_manger_level >= SYSTEM_LEVEL);
-            let mut user = user.ok_or_else(|| Error::args("there is no such account"))?;
-            if !request.nick_name.is_empty() {
-                user.nickname.clone_from(&request.nick_name);
-            }
-            if !request.face_url.is_empty() {
-                user.face_url.clone_from(&request.face_url);
-            }
-            let rev = user.rev;
-            if self
-                .store
-                .replace(
-                    User {
-                        rev: rev + 1,
-                        ..user
-                    },
-                    rev,
-                )
-                .await?
-            {
-                return Ok(());
-            }
-        }
-        Err(Error::internal("the account kept changing"))
+        let patch = Patch {
+            quiet: true,
+            ..Patch::of_filled(UserInfo {
+                nickname: request.nick_name,
+                face_url: request.face_url,
+                ..UserInfo::default()
+            })
+        };
+        let missing = || Error::args("there is no such account");
+        self.update(ctx, &request.user_id, &patch, missing).await
     }
 
     fn check_account(&self, nick_name: &str, face_url: &str) -> Result<()> {

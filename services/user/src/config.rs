@@ -16,6 +16,8 @@ pub struct Config {
     pub max_field_bytes: usize,
     /// How long a gateway may take to say who is connected to it, in milliseconds.
     pub gateway_timeout_ms: u64,
+    /// Most notes (user commands) that one user may have.
+    pub max_commands: u64,
 }
 
 impl Default for Config {
@@ -26,6 +28,7 @@ impl Default for Config {
             max_users: 10_000,
             max_field_bytes: 16 << 10,
             gateway_timeout_ms: 2_000,
+            max_commands: 10_000,
         }
     }
 }

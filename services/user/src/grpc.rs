@@ -1,6 +1,6 @@
 //! `openim.user.user`: decode, authorise, call, encode. Rules and their order: rest-api.md 4.2.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use magpie_proto::openim::user::{account_check_resp::SingleUserStatus, user_server::User, *};
 use magpie_service::{
@@ -12,50 +12,28 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     accounts::{SYSTEM_LEVEL, account},
-    config::Config,
+    commands::{Place, Values},
     online,
+    profile::Patch,
     users::{Users, check_distinct, check_new, info},
 };
 
 magpie_service::later! {
-    "profiles": {
-        update_user_info(UpdateUserInfoReq) -> UpdateUserInfoResp;
-        update_user_info_ex(UpdateUserInfoExReq) -> UpdateUserInfoExResp;
-        set_global_recv_message_opt(SetGlobalRecvMessageOptReq) -> SetGlobalRecvMessageOptResp;
-        sort_query(SortQueryReq) -> SortQueryResp;
-    }
-    "user commands": {
-        process_user_command_add(ProcessUserCommandAddReq) -> ProcessUserCommandAddResp;
-        process_user_command_update(ProcessUserCommandUpdateReq) -> ProcessUserCommandUpdateResp;
-        process_user_command_delete(ProcessUserCommandDeleteReq) -> ProcessUserCommandDeleteResp;
-        process_user_command_get(ProcessUserCommandGetReq) -> ProcessUserCommandGetResp;
-        process_user_command_get_all(ProcessUserCommandGetAllReq) -> ProcessUserCommandGetAllResp;
-    }
-    "statistics": {
-        user_register_count(UserRegisterCountReq) -> UserRegisterCountResp;
-    }
     "presence across processes": {
         set_user_status(SetUserStatusReq) -> SetUserStatusResp;
         set_user_online_status(SetUserOnlineStatusReq) -> SetUserOnlineStatusResp;
         get_all_online_users(GetAllOnlineUsersReq) -> GetAllOnlineUsersResp;
-    }
-    "client settings": {
-        get_user_client_config(GetUserClientConfigReq) -> GetUserClientConfigResp;
-        set_user_client_config(SetUserClientConfigReq) -> SetUserClientConfigResp;
-        del_user_client_config(DelUserClientConfigReq) -> DelUserClientConfigResp;
-        page_user_client_config(PageUserClientConfigReq) -> PageUserClientConfigResp;
     }
 }
 
 /// The service behind its generated trait.
 pub(crate) struct UserGrpc {
     deps: Deps,
-    users: Users,
+    users: Arc<Users>,
 }
 
 impl UserGrpc {
-    pub(crate) fn new(deps: Deps, config: Config) -> Self {
-        let users = Users::new(&deps, config);
+    pub(crate) fn new(deps: Deps, users: Arc<Users>) -> Self {
         Self { deps, users }
     }
 
@@ -64,6 +42,14 @@ impl UserGrpc {
         let opened = open(request)?;
         self.users.ready().await?;
         Ok(opened)
+    }
+}
+
+impl UserGrpc {
+    /// Refuses a user who is not registered (1004).
+    async fn existing(&self, user_id: &str) -> Result<()> {
+        let found = self.users.find(user_id).await?;
+        found.map(|_| ()).ok_or_else(|| unknown(user_id))
     }
 }
 
@@ -260,7 +246,7 @@ impl User for UserGrpc {
                 return Err(Error::args("nickName and faceURL are empty"));
             }
             context.require_admin()?;
-            self.users.update_account(&request).await?;
+            self.users.update_account(&context, request).await?;
             Ok(UpdateNotificationAccountInfoResp {})
         })
         .await
@@ -295,6 +281,290 @@ impl User for UserGrpc {
             }
             Ok(GetNotificationAccountResp {
                 account: Some(account(found)),
+            })
+        })
+        .await
+    }
+
+    async fn update_user_info(
+        &self,
+        request: Request<UpdateUserInfoReq>,
+    ) -> Result<Response<UpdateUserInfoResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            let new = request
+                .user_info
+                .ok_or_else(|| Error::args("userInfo is empty"))?;
+            filled("userID", &new.user_id)?;
+            context.require_self(&new.user_id)?;
+            let user_id = new.user_id.clone();
+            let patch = Patch::of_filled(new);
+            self.users
+                .update(&context, &user_id, &patch, || unknown(&user_id))
+                .await?;
+            Ok(UpdateUserInfoResp {})
+        })
+        .await
+    }
+
+    async fn update_user_info_ex(
+        &self,
+        request: Request<UpdateUserInfoExReq>,
+    ) -> Result<Response<UpdateUserInfoExResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            let new = request
+                .user_info
+                .ok_or_else(|| Error::args("userInfo is empty"))?;
+            filled("userID", &new.user_id)?;
+            context.require_self(&new.user_id)?;
+            let user_id = new.user_id.clone();
+            let patch = Patch::of_present(new);
+            self.users
+                .update(&context, &user_id, &patch, || unknown(&user_id))
+                .await?;
+            Ok(UpdateUserInfoExResp {})
+        })
+        .await
+    }
+
+    async fn set_global_recv_message_opt(
+        &self,
+        request: Request<SetGlobalRecvMessageOptReq>,
+    ) -> Result<Response<SetGlobalRecvMessageOptResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            filled("userID", &request.user_id)?;
+            let patch = Patch {
+                global_recv_msg_opt: Some(request.global_recv_msg_opt),
+                ..Patch::default()
+            };
+            patch.check(self.users.config.max_field_bytes)?;
+            context.require_self(&request.user_id)?;
+            let missing = || unknown(&request.user_id);
+            self.users
+                .update(&context, &request.user_id, &patch, missing)
+                .await?;
+            Ok(SetGlobalRecvMessageOptResp {})
+        })
+        .await
+    }
+
+    /// These users by the names given, or their own where none is given.
+    async fn sort_query(
+        &self,
+        request: Request<SortQueryReq>,
+    ) -> Result<Response<SortQueryResp>, Status> {
+        answer(async {
+            let (_, request) = self.open(request).await?;
+            let ids: Vec<String> = request.user_id_name.keys().cloned().collect();
+            let found = self.users.find_many(&ids).await?;
+            let mut users: Vec<_> = found.into_iter().flatten().map(info).collect();
+            users.sort_by_cached_key(|user| {
+                let name = request.user_id_name.get(&user.user_id);
+                let name = name.filter(|name| !name.is_empty());
+                (name.unwrap_or(&user.nickname).clone(), user.user_id.clone())
+            });
+            if !request.asc {
+                users.reverse();
+            }
+            Ok(SortQueryResp { users })
+        })
+        .await
+    }
+
+    async fn user_register_count(
+        &self,
+        request: Request<UserRegisterCountReq>,
+    ) -> Result<Response<UserRegisterCountResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            context.require_admin()?;
+            self.users.register_count(request.start, request.end).await
+        })
+        .await
+    }
+
+    async fn process_user_command_add(
+        &self,
+        request: Request<ProcessUserCommandAddReq>,
+    ) -> Result<Response<ProcessUserCommandAddResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            let place = Place {
+                user_id: request.user_id,
+                kind: request.r#type,
+                uuid: request.uuid,
+            };
+            place.check()?;
+            context.require_self(&place.user_id)?;
+            let values = Values {
+                value: request.value.map(|v| v.value),
+                ex: request.ex.map(|v| v.value),
+            };
+            self.users.add_command(&context, &place, values).await?;
+            Ok(ProcessUserCommandAddResp {})
+        })
+        .await
+    }
+
+    async fn process_user_command_update(
+        &self,
+        request: Request<ProcessUserCommandUpdateReq>,
+    ) -> Result<Response<ProcessUserCommandUpdateResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            let place = Place {
+                user_id: request.user_id,
+                kind: request.r#type,
+                uuid: request.uuid,
+            };
+            place.check()?;
+            context.require_self(&place.user_id)?;
+            let values = Values {
+                value: request.value.map(|v| v.value),
+                ex: request.ex.map(|v| v.value),
+            };
+            self.users.update_command(&context, &place, values).await?;
+            Ok(ProcessUserCommandUpdateResp {})
+        })
+        .await
+    }
+
+    async fn process_user_command_delete(
+        &self,
+        request: Request<ProcessUserCommandDeleteReq>,
+    ) -> Result<Response<ProcessUserCommandDeleteResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            let place = Place {
+                user_id: request.user_id,
+                kind: request.r#type,
+                uuid: request.uuid,
+            };
+            place.check()?;
+            context.require_self(&place.user_id)?;
+            self.users.delete_command(&context, &place).await?;
+            Ok(ProcessUserCommandDeleteResp {})
+        })
+        .await
+    }
+
+    async fn process_user_command_get(
+        &self,
+        request: Request<ProcessUserCommandGetReq>,
+    ) -> Result<Response<ProcessUserCommandGetResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            filled("userID", &request.user_id)?;
+            if request.r#type == 0 {
+                return Err(Error::args("type is empty"));
+            }
+            context.require_self(&request.user_id)?;
+            let kind = Some(request.r#type);
+            let found = self.users.commands(&request.user_id, kind).await?;
+            let shown = found.into_iter().map(|c| CommandInfoResp {
+                r#type: c.kind,
+                create_time: c.create_time,
+                uuid: c.uuid,
+                value: c.value,
+                ex: c.ex,
+            });
+            Ok(ProcessUserCommandGetResp {
+                command_resp: shown.collect(),
+            })
+        })
+        .await
+    }
+
+    async fn process_user_command_get_all(
+        &self,
+        request: Request<ProcessUserCommandGetAllReq>,
+    ) -> Result<Response<ProcessUserCommandGetAllResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            filled("userID", &request.user_id)?;
+            context.require_self(&request.user_id)?;
+            let found = self.users.commands(&request.user_id, None).await?;
+            let shown = found.into_iter().map(|c| AllCommandInfoResp {
+                r#type: c.kind,
+                create_time: c.create_time,
+                uuid: c.uuid,
+                value: c.value,
+                ex: c.ex,
+            });
+            Ok(ProcessUserCommandGetAllResp {
+                command_resp: shown.collect(),
+            })
+        })
+        .await
+    }
+
+    async fn get_user_client_config(
+        &self,
+        request: Request<GetUserClientConfigReq>,
+    ) -> Result<Response<GetUserClientConfigResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            if !request.user_id.is_empty() {
+                context.require_self(&request.user_id)?;
+                self.existing(&request.user_id).await?;
+            }
+            Ok(GetUserClientConfigResp {
+                configs: self.users.client_config(&request.user_id).await?,
+            })
+        })
+        .await
+    }
+
+    async fn set_user_client_config(
+        &self,
+        request: Request<SetUserClientConfigReq>,
+    ) -> Result<Response<SetUserClientConfigResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            context.require_admin()?;
+            if !request.user_id.is_empty() {
+                self.existing(&request.user_id).await?;
+            }
+            self.users
+                .set_client_config(&request.user_id, request.configs)
+                .await?;
+            Ok(SetUserClientConfigResp {})
+        })
+        .await
+    }
+
+    async fn del_user_client_config(
+        &self,
+        request: Request<DelUserClientConfigReq>,
+    ) -> Result<Response<DelUserClientConfigResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            context.require_admin()?;
+            self.users
+                .delete_client_config(&request.user_id, &request.keys)
+                .await?;
+            Ok(DelUserClientConfigResp {})
+        })
+        .await
+    }
+
+    async fn page_user_client_config(
+        &self,
+        request: Request<PageUserClientConfigReq>,
+    ) -> Result<Response<PageUserClientConfigResp>, Status> {
+        answer(async {
+            let (context, request) = self.open(request).await?;
+            context.require_admin()?;
+            let place = (&*request.user_id, &*request.key);
+            let (total, configs) = self
+                .users
+                .page_client_config(place, request.pagination)
+                .await?;
+            Ok(PageUserClientConfigResp {
+                total: i64::try_from(total).unwrap_or(i64::MAX),
+                configs,
             })
         })
         .await

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use magpie_proto::openim::sdkws::{RequestPagination, UserInfo};
 use magpie_service::Deps;
 use magpie_store::{
@@ -20,6 +21,7 @@ const ADMIN_LEVEL: i32 = 2;
 
 /// The users.
 pub(crate) struct Users {
+    pub(crate) deps: Deps,
     pub(crate) store: SharedStore,
     pub(crate) config: Config,
     admins: Arc<[String]>,
@@ -30,6 +32,7 @@ impl Users {
     pub(crate) fn new(deps: &Deps, config: Config) -> Self {
         let (store, admins) = (Arc::clone(&deps.store), Arc::clone(&deps.admins));
         Self {
+            deps: deps.clone(),
             store,
             config,
             admins,
@@ -265,6 +268,8 @@ pub(crate) fn document(info: UserInfo, create_time: i64) -> User {
         app_manger_level,
         global_recv_msg_opt,
         rev: 1,
+        pending: Bytes::new(),
+        operator_id: String::new(),
     }
 }
 

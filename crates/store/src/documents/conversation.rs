@@ -61,10 +61,21 @@ crate::document! {
         pub pending: Bytes,
         /// Revision.
         pub rev: i64,
+        /// When its owner removed it, ms; 0 while it is there. The row stays for a day, with its revision.
+        pub deleted_at: i64,
     }
     key [owner_id, conversation_id];
     index by_conversation [conversation_id];
     index by_pending [pending];
+    index by_peer [user_id];
+    index by_deleted [deleted_at];
+}
+
+impl Conversation {
+    /// Whether it is there, not the trace of one that was.
+    pub fn is_present(&self) -> bool {
+        self.deleted_at == 0
+    }
 }
 
 crate::document! {

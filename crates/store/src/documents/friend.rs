@@ -1,4 +1,4 @@
-//! Friends and black lists.
+//! Friends, applications, black lists, and the walk that tells friends of a changed profile.
 
 use bytes::Bytes;
 
@@ -34,6 +34,7 @@ crate::document! {
     key [owner_id, friend_id];
     index by_pending [pending];
     index by_deleted [deleted_at];
+    index by_friend [friend_id];
 }
 
 impl Friend {
@@ -45,7 +46,7 @@ impl Friend {
 
 crate::document! {
     /// A user whom another one has blocked. Owner: the friend service.
-    pub struct Black in "blacks", revision rev {
+    pub struct Black in "blacks", revision rev, pending pending {
         /// Whose list.
         pub owner_id: String,
         /// Who is blocked.
@@ -60,6 +61,77 @@ crate::document! {
         pub ex: String,
         /// Revision.
         pub rev: i64,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// When the owner unblocked him, ms; 0 while he is blocked. The row stays for a day, with its revision.
+        pub deleted_at: i64,
     }
     key [owner_id, blocked_id];
+    index by_pending [pending];
+    index by_deleted [deleted_at];
+}
+
+impl Black {
+    /// Whether he is blocked, not the trace of one who was.
+    pub fn is_present(&self) -> bool {
+        self.deleted_at == 0
+    }
+}
+
+crate::document! {
+    /// The application of one user to another one, the last one of each ordered pair. Owner: the friend service.
+    pub struct FriendRequest in "friend_requests", revision rev, pending pending {
+        /// Who applied.
+        pub from_id: String,
+        /// Who answers.
+        pub to_id: String,
+        /// 0 open, 1 accepted, -1 refused.
+        pub handle_result: i32,
+        /// What the applicant wrote.
+        pub req_msg: String,
+        /// When he applied, ms.
+        pub create_time: i64,
+        /// Who accepted.
+        pub handler_id: String,
+        /// What the answer says.
+        pub handle_msg: String,
+        /// When it was answered last, ms; 0 never.
+        pub handle_time: i64,
+        /// The application's extension text.
+        pub ex: String,
+        /// When accepted: the revision that the applicant's record of the other user had, 0 if there was none, -1 if he had
+        /// befriended him already.
+        pub from_rev: i64,
+        /// The same of the other user's record of the applicant.
+        pub to_rev: i64,
+        /// The revision that the open application in the other direction had; 0 if there was none.
+        pub other_rev: i64,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [from_id, to_id];
+    index by_from [from_id, create_time];
+    index by_to [to_id, create_time];
+    index by_open [to_id, handle_result, create_time];
+    index by_pending [pending];
+}
+
+crate::document! {
+    /// The walk through everybody who has a user as friend, after his name or portrait changed. Owner: the friend service.
+    pub struct ProfileFanout in "profile_fanouts", revision rev, pending pending {
+        /// Whose profile changed.
+        pub user_id: String,
+        /// Who changed it.
+        pub operator_id: String,
+        /// The last one told; empty before the first.
+        pub after: String,
+        /// Intent of the change; empty when everybody is told.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id];
+    index by_pending [pending];
 }

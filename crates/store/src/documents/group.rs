@@ -95,6 +95,24 @@ crate::document! {
 }
 
 crate::document! {
+    /// A user's changed profile on its way through his groups, as far as it has come. Owner: the group service.
+    pub struct MemberFanout in "member_fanouts", revision rev, pending pending {
+        /// Whose profile.
+        pub user_id: String,
+        /// Who changed it.
+        pub operator_id: String,
+        /// The last group that was told, in the order of ids.
+        pub after: String,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id];
+    index by_pending [pending];
+}
+
+crate::document! {
     /// An application to join a group; a later one of the same user replaces it. Owner: the group service.
     pub struct GroupRequest in "group_requests", revision rev, pending pending {
         /// Group.

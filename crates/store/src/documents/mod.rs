@@ -10,12 +10,12 @@ mod user;
 mod version;
 
 pub use conversation::{Conversation, Participants, UserSeq};
-pub use friend::{Black, Friend};
+pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
-pub use group::{Group, GroupMember, GroupRequest};
+pub use group::{Group, GroupMember, GroupRequest, MemberFanout};
 pub use log::{AppliedOffset, LogTopic};
 pub use message::{Head, Hidden, Message};
-pub use user::{AppBadge, PushToken, User, UserTokens};
+pub use user::{AppBadge, ClientConfig, PushToken, User, UserCommand, UserTokens};
 pub use version::VersionHead;
 
 use crate::{Document, Schema};
@@ -24,6 +24,8 @@ use crate::{Document, Schema};
 pub const SCHEMAS: &[&Schema] = &[
     User::SCHEMA,
     UserTokens::SCHEMA,
+    UserCommand::SCHEMA,
+    ClientConfig::SCHEMA,
     PushToken::SCHEMA,
     AppBadge::SCHEMA,
     Participants::SCHEMA,
@@ -34,9 +36,12 @@ pub const SCHEMAS: &[&Schema] = &[
     Hidden::SCHEMA,
     Friend::SCHEMA,
     Black::SCHEMA,
+    FriendRequest::SCHEMA,
+    ProfileFanout::SCHEMA,
     Group::SCHEMA,
     GroupMember::SCHEMA,
     GroupRequest::SCHEMA,
+    MemberFanout::SCHEMA,
     VersionHead::SCHEMA,
     Missed::SCHEMA,
     LogTopic::SCHEMA,

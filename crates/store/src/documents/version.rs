@@ -8,7 +8,7 @@ crate::document! {
     pub struct VersionHead in "version_heads", revision rev {
         /// Owner: user or group id.
         pub owner_id: String,
-        /// Which list: `conversations`, `friends`, `joined_groups`, `members`.
+        /// Which list: `conversations`, `friends`, `blacks`, `joined_groups`, `members`.
         pub list: String,
         /// 24 hex digits, made with the document.
         pub version_id: String,

@@ -74,9 +74,13 @@ impl World {
         }
     }
 
+    /// Messages sent since the last call, as they were sent.
+    pub(crate) fn messages(&self) -> Vec<MsgData> {
+        std::mem::take(&mut *self.sent.lock().unwrap())
+    }
+
     /// Notifications sent since the last call: content type, sender, receiver, whether the chat shows it, detail.
     pub(crate) fn sent(&self) -> Vec<(i32, String, String, bool, String)> {
-        let sent = std::mem::take(&mut *self.sent.lock().unwrap());
         let line = |m: MsgData| {
             let elem: magpie_proto::openim::sdkws::NotificationElem =
                 magpie_proto::json::from_slice(&m.content).unwrap();
@@ -88,6 +92,6 @@ impl World {
                 elem.detail,
             )
         };
-        sent.into_iter().map(line).collect()
+        self.messages().into_iter().map(line).collect()
     }
 }

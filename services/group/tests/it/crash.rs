@@ -32,7 +32,7 @@ async fn an_interrupted_invitation_is_finished_by_the_next_change() {
         let mut world = World::with(soon()).await;
         world.group(G, &["u2"]).await;
         world.until_now().await;
-        world.fuse.after(writes);
+        world.fuse.blow_after(writes);
         let answer = world.invite(&user("u1"), &["u3"]).await;
         let blown = world.fuse.mend();
         next_change(&world).await;
@@ -65,7 +65,7 @@ async fn an_interrupted_removal_is_finished_by_the_next_change() {
         let mut world = World::with(soon()).await;
         world.group(G, &["u2"]).await;
         world.until_now().await;
-        world.fuse.after(writes);
+        world.fuse.blow_after(writes);
         assert_eq!(world.kick(&user("u1"), &["u2"]).await, 0);
         let blown = world.fuse.mend();
         next_change(&world).await;
@@ -92,7 +92,7 @@ async fn an_interrupted_dismissal_is_finished_by_whoever_looks_at_the_group() {
         let mut world = World::with(soon()).await;
         world.group(G, &["u2"]).await;
         world.until_now().await;
-        world.fuse.after(writes);
+        world.fuse.blow_after(writes);
         assert_eq!(world.dismiss(&user("u1")).await, 0);
         let blown = world.fuse.mend();
         assert_eq!(world.quit(&user("u2"), "u2").await, 1204);

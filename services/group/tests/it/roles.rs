@@ -1,7 +1,8 @@
 //! Owner, administrators, mutes, and how members are shown.
 
 use magpie_proto::openim::{group::*, protobuf::Int32Value};
-use magpie_testkit::{admin, code, user};
+use magpie_store::{Documents as _, documents::MemberFanout, key};
+use magpie_testkit::{admin, code, until, user};
 
 use crate::world::{G, World, text};
 
@@ -201,32 +202,45 @@ async fn a_changed_profile_shows_where_the_group_has_none_of_its_own() {
     let mut world = World::new().await;
     world.group(G, &["u2", "u3"]).await;
     world.until_now().await;
-    let changed = |who: &str| NotificationUserInfoUpdateReq {
-        user_id: who.to_owned(),
-        ..NotificationUserInfoUpdateReq::default()
+    let changed = async |by: &str, who: &str| {
+        let request = NotificationUserInfoUpdateReq {
+            user_id: who.to_owned(),
+            ..NotificationUserInfoUpdateReq::default()
+        };
+        let mut client = world.client();
+        let answer = client.notification_user_info_update(user(by).request(request));
+        code(answer.await)
     };
-    let mut client = world.client();
-    let answer = client.notification_user_info_update(user("u2").request(changed("u2")));
-    assert_eq!(code(answer.await), 1002);
-    let mut client = world.client();
-    let answer = client.notification_user_info_update(admin().request(changed("u2")));
-    assert_eq!(code(answer.await), 0);
-    let told = world.until_now().await;
-    assert_eq!(
-        (told.len(), told[0].kind, told[0].sender.as_str()),
-        (1, 1516, "u2")
-    );
-    assert_eq!(told[0].tips["changedUser"]["nickname"], "n-u2");
+    let walked = async |who: &str| {
+        let store = &world.deps.store;
+        let walk: Option<MemberFanout> = store.find(key![who]).await.unwrap();
+        walk.filter(|walk| walk.pending.is_empty())
+    };
+    assert_eq!(changed("u3", "u2").await, 1002);
+    assert_eq!(changed("u2", "u2").await, 0);
+    until("the walk is over", async || walked("u2").await).await;
     let own = SetGroupMemberInfo {
         face_url: Some(text("http://f")),
         ..nickname("u3", "own")
     };
     assert_eq!(set(&world, "u3", vec![own]).await, 0);
-    world.until_now().await;
-    let mut client = world.client();
-    let answer = client.notification_user_info_update(admin().request(changed("u3")));
-    assert_eq!(code(answer.await), 0);
-    assert!(world.until_now().await.is_empty());
+    assert_eq!(changed("u3", "u3").await, 0);
+    until("the walk is over", async || walked("u3").await).await;
+    let told = world.until_now().await;
+    let line: Vec<_> = told
+        .iter()
+        .map(|n| {
+            (
+                n.kind,
+                n.sender.as_str(),
+                n.tips["changedUser"]["nickname"].as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        line,
+        [(1516, "u2", Some("n-u2")), (1516, "u3", Some("own"))]
+    );
 }
 
 #[tokio::test]

@@ -64,11 +64,7 @@ impl World {
     pub(crate) async fn with(config: Config) -> Self {
         let engines = Engines::new().await;
         let (deps, registry) = (engines.deps.clone(), &engines.registry);
-        let fuse = Fuse::new(Arc::clone(&deps.store));
-        let fused = Deps {
-            store: Arc::<Fuse>::clone(&fuse),
-            ..deps.clone()
-        };
+        let (fuse, fused) = Fuse::new(&deps);
         registry.serve(name::USER, magpie_user::routes(&deps, Default::default()));
         registry.serve(name::MSG, magpie_msg::routes(&deps, Default::default()));
         registry.serve(

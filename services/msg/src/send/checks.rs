@@ -65,17 +65,8 @@ impl Service {
         if !server_made && !is_admin {
             let sender = self.cache.profile(&self.deps, &msg.send_id).await?;
             let sender = sender.ok_or_else(|| Error::not_found("sendID is not registered"))?;
-            if sender.level < 2
-                && self.config.friend_verify
-                && !self
-                    .cache
-                    .is_friend(&self.deps, &msg.recv_id, &msg.send_id)
-                    .await?
-            {
-                return Err(Error::new(
-                    Code::NOT_PEERS_FRIEND,
-                    "the receiver has not befriended the sender",
-                ));
+            if sender.level < 2 {
+                self.check_relation(msg).await?;
             }
         }
         if is_notification {
@@ -96,6 +87,24 @@ impl Service {
         }
         if receiver.recv_opt == 2 || conversation_opt == 2 {
             msg.options.insert(option::OFFLINE_PUSH.to_owned(), false);
+        }
+        Ok(())
+    }
+
+    /// The receiver may have blocked the sender, and the configuration may demand that he has befriended him.
+    async fn check_relation(&self, msg: &MsgData) -> Result<()> {
+        let (receiver, sender) = (&*msg.recv_id, &*msg.send_id);
+        if self.cache.has_blocked(&self.deps, receiver, sender).await? {
+            return Err(Error::new(
+                Code::BLOCKED_BY_PEER,
+                "the receiver has blocked the sender",
+            ));
+        }
+        if self.config.friend_verify && !self.cache.is_friend(&self.deps, receiver, sender).await? {
+            return Err(Error::new(
+                Code::NOT_PEERS_FRIEND,
+                "the receiver has not befriended the sender",
+            ));
         }
         Ok(())
     }

@@ -7,4 +7,5 @@ mod change;
 mod groups;
 mod pull;
 mod read;
+mod relations;
 mod world;

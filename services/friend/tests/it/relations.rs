@@ -1,56 +1,10 @@
-//! The friend service through its generated client, on SQLite.
+//! Imports, lists, black lists.
 
-#![cfg(test)]
-
-#[path = "../../conversation/tests/world/mod.rs"]
-mod world;
-
-use magpie_discovery::{Channel, name};
-use magpie_proto::openim::{
-    relation::{friend_client::FriendClient, *},
-    sdkws::RequestPagination,
-};
+use magpie_proto::openim::relation::*;
 use magpie_service::Context;
 use magpie_testkit::{admin, code, user};
-use world::World;
 
-async fn start() -> (World, FriendClient<Channel>) {
-    let world = World::new().await;
-    world.registry.serve(
-        name::FRIEND,
-        magpie_friend::routes(&world.deps, magpie_friend::Config::default()),
-    );
-    let client = FriendClient::new(world.deps.channel(name::FRIEND));
-    (world, client)
-}
-
-async fn import(client: &FriendClient<Channel>, ctx: &Context, friends: &[&str]) -> i32 {
-    let req = ImportFriendReq {
-        owner_user_id: "u1".to_owned(),
-        friend_user_i_ds: friends.iter().map(|&f| f.to_owned()).collect(),
-    };
-    code(client.clone().import_friends(ctx.request(req)).await)
-}
-
-async fn full_ids(client: &FriendClient<Channel>, owner: &str) -> GetFullFriendUserIDsResp {
-    let req = GetFullFriendUserIDsReq {
-        id_hash: 0,
-        user_id: owner.to_owned(),
-    };
-    client
-        .clone()
-        .get_full_friend_user_i_ds(user(owner).request(req))
-        .await
-        .unwrap()
-        .into_inner()
-}
-
-fn first_page() -> Option<RequestPagination> {
-    Some(RequestPagination {
-        page_number: 1,
-        show_number: 200,
-    })
-}
+use super::{first_page, full_ids, import, start};
 
 #[tokio::test]
 async fn imported_users_are_friends_in_both_directions_and_told_in_the_chat() {
