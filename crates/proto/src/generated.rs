@@ -52,4 +52,8 @@ pub mod magpie {
     pub mod log {
         tonic::include_proto!("magpie.log");
     }
+    /// Package `magpie.msg`.
+    pub mod msg {
+        tonic::include_proto!("magpie.msg");
+    }
 }

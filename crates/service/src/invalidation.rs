@@ -17,7 +17,7 @@ use magpie_presence::{Notice, SharedPresence};
 use magpie_store::{
     Change, Document as _, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store,
     Value,
-    documents::{Black, Conversation, Friend, SCHEMAS, User},
+    documents::{Black, Conversation, Friend, Group, GroupMember, SCHEMAS, User},
     store::Result,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -168,6 +168,8 @@ fn watched(schema: &'static Schema) -> bool {
         User::SCHEMA.collection,
         Conversation::SCHEMA.collection,
         Friend::SCHEMA.collection,
+        Group::SCHEMA.collection,
+        GroupMember::SCHEMA.collection,
         Black::SCHEMA.collection,
     ]
     .contains(&schema.collection)
@@ -196,10 +198,9 @@ impl Observed {
 
     fn follow_keys<'a>(writes: impl Iterator<Item = &'a Follow>) -> Vec<(&'static Schema, Key)> {
         writes
-            .filter_map(|w| match w {
-                Follow::Max { schema, row, .. } | Follow::InsertIfAbsent { schema, row } => {
-                    watched(schema).then(|| (*schema, schema.key_of(row)))
-                }
+            .filter_map(|w| {
+                let schema = w.schema();
+                watched(schema).then(|| (schema, schema.key_of(w.row())))
             })
             .collect()
     }

@@ -62,6 +62,20 @@ impl Notification {
         })
     }
 
+    /// An unstored notification from a user to the members of a group.
+    pub fn to_group<T: serde::Serialize>(
+        content_type: i32,
+        send_id: &str,
+        group_id: &str,
+        tips: &T,
+    ) -> Result<Self> {
+        let to_user = Self::to_user(content_type, send_id, group_id, tips)?;
+        Ok(Self {
+            session: SessionType::Group,
+            ..to_user
+        })
+    }
+
     /// Stored with a seq.
     #[must_use]
     pub fn reliable(mut self) -> Self {
@@ -159,12 +173,43 @@ fn push_info(kind: i32) -> OfflinePushInfo {
         content_type::USER_INFO_UPDATED => "userInfo updated",
         content_type::CONVERSATION_CHANGE => "conversation changed",
         content_type::CONVERSATION_PRIVATE_CHAT => "burn after reading",
-        _ => "",
+        _ => return group_push_info(kind),
     };
     OfflinePushInfo {
         title: text.to_owned(),
         desc: text.to_owned(),
         ex: text.to_owned(),
+        ..OfflinePushInfo::default()
+    }
+}
+
+/// Texts for notifications of groups; those of a changed role are empty.
+fn group_push_info(kind: i32) -> OfflinePushInfo {
+    let name = match kind {
+        content_type::GROUP_CREATED => "create group",
+        content_type::GROUP_INFO_SET => "groupInfoSet",
+        content_type::JOIN_GROUP_APPLICATION => "joinGroupApplication",
+        content_type::MEMBER_QUIT => "memberQuit",
+        content_type::GROUP_APPLICATION_ACCEPTED => "groupApplicationAccepted",
+        content_type::GROUP_APPLICATION_REJECTED => "groupApplicationRejected",
+        content_type::GROUP_OWNER_TRANSFERRED => "groupOwnerTransferred",
+        content_type::MEMBER_KICKED => "memberKicked",
+        content_type::MEMBER_INVITED => "memberInvited",
+        content_type::MEMBER_ENTER => "memberEnter",
+        content_type::GROUP_DISMISSED => "groupDismissed",
+        content_type::GROUP_MEMBER_MUTED => "groupMemberMuted",
+        content_type::GROUP_MEMBER_CANCEL_MUTED => "groupMemberCancelMuted",
+        content_type::GROUP_MUTED => "groupMuted",
+        content_type::GROUP_CANCEL_MUTED => "groupCancelMuted",
+        content_type::GROUP_MEMBER_INFO_SET => "groupMemberInfoSet",
+        content_type::GROUP_ANNOUNCEMENT_SET => "groupInfoSetAnnouncement",
+        content_type::GROUP_NAME_SET => "groupInfoSetName",
+        _ => return OfflinePushInfo::default(),
+    };
+    OfflinePushInfo {
+        title: format!("{name} title"),
+        desc: format!("{name} desc"),
+        ex: format!("{name} ext"),
         ..OfflinePushInfo::default()
     }
 }

@@ -160,6 +160,14 @@ pub fn mark(pending: &[u8]) -> Option<u8> {
     pending.last().copied()
 }
 
+/// How long ago an intent was begun, milliseconds.
+pub fn age_ms(pending: &[u8]) -> u64 {
+    let begun = pending
+        .first_chunk::<STAMP>()
+        .map_or(0, |at| i64::from_be_bytes(*at));
+    u64::try_from(now_ms() - begun).unwrap_or(0)
+}
+
 /// The id of a message that an intent causes: the same however often it is rolled forward.
 pub fn message_id(pending: &[u8], owner: &str, kind: i32) -> String {
     let intent = pending.get(STAMP..STAMP + 8).unwrap_or_default();

@@ -56,6 +56,8 @@ struct Group {
     table: Arc<Table>,
     /// Raises by document and fields: several become one.
     raises: HashMap<(String, &'static [usize]), Row>,
+    /// Statements that set what is newer.
+    settings: Vec<RawDocumentBuf>,
     insertions: Vec<RawDocumentBuf>,
 }
 
@@ -64,6 +66,7 @@ impl Group {
         Self {
             table,
             raises: HashMap::new(),
+            settings: Vec::new(),
             insertions: Vec::new(),
         }
     }
@@ -82,6 +85,16 @@ impl Group {
                     }
                 }
             }
+            Follow::Newer {
+                row,
+                version,
+                fields,
+                ..
+            } => {
+                let id = self.table.id(&row);
+                self.settings
+                    .extend(set_newer(&self.table, &id, &row, version, fields));
+            }
             Follow::InsertIfAbsent { row, .. } => self.insertions.push(self.table.document(&row)?),
         }
         Ok(())
@@ -91,11 +104,13 @@ impl Group {
         let Self {
             table,
             raises,
+            settings,
             insertions,
         } = self;
         let statements: Vec<_> = raises
             .into_iter()
             .flat_map(|((id, fields), row)| raise(&table, &id, &row, fields))
+            .chain(settings)
             .collect();
         for statements in statements.chunks(CHUNK) {
             commands.push(send_raises(store, Arc::clone(&table), statements.to_vec()).boxed());
@@ -136,6 +151,34 @@ fn raise(table: &Table, id: &str, row: &[Value], fields: &[usize]) -> Vec<RawDoc
     }
     statements.push(rawdoc! { "q": { "_id": id }, "u": change, "upsert": true });
     statements
+}
+
+/// The statements that insert one document as it stands, or set `fields` and `version` if `version` is lower. In either order: what was
+/// inserted is not lower, and what is missing is set by nobody.
+fn set_newer(
+    table: &Table,
+    id: &str,
+    row: &[Value],
+    version: usize,
+    fields: &[usize],
+) -> [RawDocumentBuf; 2] {
+    let (mut whole, mut set) = (RawDocumentBuf::new(), RawDocumentBuf::new());
+    let mut lower = rawdoc! { "_id": id };
+    for (i, value) in row.iter().enumerate() {
+        whole.append(table.name(i), raw(value));
+        if i == version || fields.contains(&i) {
+            set.append(table.name(i), raw(value));
+        }
+        if i == version {
+            let mut below = RawDocumentBuf::new();
+            below.append(cstr!("$lt"), raw(value));
+            lower.append(table.name(i), below);
+        }
+    }
+    [
+        rawdoc! { "q": { "_id": id }, "u": { "$setOnInsert": whole }, "upsert": true },
+        rawdoc! { "q": lower, "u": { "$set": set } },
+    ]
 }
 
 async fn send_raises(

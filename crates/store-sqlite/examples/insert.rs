@@ -127,6 +127,7 @@ impl Load {
             log_incarnation: 1,
             log_partition: 0,
             log_offset: seq,
+            member_version: 0,
         };
         let head = Head {
             conversation_id: conversation_id.clone(),
@@ -134,6 +135,7 @@ impl Load {
             max_seq_time: seq,
             min_seq: 1,
             member_version: 0,
+            closed_seq: 0,
         };
         let read = UserSeq {
             user_id: sender,

@@ -121,6 +121,22 @@ impl Table {
         )
     }
 
+    /// Insert, or set `fields` and `version` if `version` is lower.
+    pub(crate) fn newer_sql(&self, version: usize, fields: &[usize]) -> String {
+        let insert = self.insert.trim_end_matches(" ON CONFLICT DO NOTHING");
+        let key = names(self.schema, self.schema.key.fields);
+        let set = fields
+            .iter()
+            .chain(std::iter::once(&version))
+            .map(|&i| column(self.schema, i))
+            .map(|c| format!("{c}=excluded.{c}"));
+        let version = column(self.schema, version);
+        format!(
+            "{insert} ON CONFLICT({key}) DO UPDATE SET {} WHERE {version}<excluded.{version}",
+            set.collect::<Vec<_>>().join(",")
+        )
+    }
+
     /// The start of every query.
     pub(crate) fn select(&self) -> String {
         format!(

@@ -123,6 +123,17 @@ impl<'c> Batch<'c> {
                 }
                 Ok(())
             }
+            Follow::Newer {
+                schema,
+                row,
+                version,
+                fields,
+            } => {
+                self.rows += 1;
+                let table = table_of(self.tables, schema)?;
+                let sql = table.newer_sql(*version, fields);
+                self.execute(table, &sql, row).map(|_| ())
+            }
             Follow::InsertIfAbsent { schema, row } => {
                 self.rows += 1;
                 let table = table_of(self.tables, schema)?;

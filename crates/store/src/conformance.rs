@@ -39,7 +39,7 @@ macro_rules! store_conformance {
                 sees_duplicates_inside_one_call, follows_only_inserted_documents, refuses_what_does_not_fit_and_nothing_else,
                 inserts_many_runs_at_once, concurrent_runs_store_each_place_once;
             changes: max_never_lowers, max_inserts_a_missing_document, max_of_many_writers_is_the_highest,
-                insert_if_absent_keeps_the_first, applies_long_lists, refuses_a_max_that_could_fail,
+                newer_sets_once, insert_if_absent_keeps_the_first, applies_long_lists, refuses_a_max_that_could_fail,
                 compare_and_set_compares, compare_and_set_loses_no_update, compare_and_set_keeps_unique_indexes,
                 updates_change_named_fields_only, concurrent_updates_all_count, refuses_wrong_updates,
                 deletes_at_the_expected_revision, deletes_and_counts;

@@ -69,6 +69,18 @@ pub enum Follow {
         /// Positions of the fields to raise.
         fields: &'static [usize],
     },
+    /// Sets the named fields, and `version`, of the document with the key of `row` to the values given in `row` if its `version`, an
+    /// `Int` field, is lower than that of `row`; inserts `row` as it stands if there is none. For the same collections as `Max`.
+    Newer {
+        /// Collection.
+        schema: &'static Schema,
+        /// The document to insert when missing.
+        row: Row,
+        /// Position of the field that is compared.
+        version: usize,
+        /// Positions of the fields to set with it.
+        fields: &'static [usize],
+    },
     /// Inserts the document unless one of its unique indexes is taken.
     InsertIfAbsent {
         /// Collection.
@@ -82,7 +94,18 @@ impl Follow {
     /// The collection it writes to.
     pub fn schema(&self) -> &'static Schema {
         match self {
-            Self::Max { schema, .. } | Self::InsertIfAbsent { schema, .. } => schema,
+            Self::Max { schema, .. }
+            | Self::Newer { schema, .. }
+            | Self::InsertIfAbsent { schema, .. } => schema,
+        }
+    }
+
+    /// The document as it is inserted when missing.
+    pub fn row(&self) -> &Row {
+        match self {
+            Self::Max { row, .. } | Self::Newer { row, .. } | Self::InsertIfAbsent { row, .. } => {
+                row
+            }
         }
     }
 }
@@ -285,15 +308,15 @@ pub fn check_row(schema: &'static Schema, row: &[Value]) -> Result<()> {
 
 /// Checks a follow-up write; engines call it before they write the document that it follows.
 pub fn check_follow(follow: &Follow) -> Result<()> {
-    let (schema, row, fields) = match follow {
-        Follow::Max {
-            schema,
-            row,
-            fields,
-        } => (schema, row, *fields),
-        Follow::InsertIfAbsent { schema, row } => return check_row(schema, row),
-    };
+    let (schema, row) = (follow.schema(), follow.row());
     check_row(schema, row)?;
+    let (numbers, others): (&[usize], &[usize]) = match follow {
+        Follow::Max { fields, .. } => (fields, &[]),
+        Follow::Newer {
+            version, fields, ..
+        } => (std::slice::from_ref(version), fields),
+        Follow::InsertIfAbsent { .. } => return Ok(()),
+    };
     let fail = |reason: &str| {
         Err(StoreError::Schema {
             collection: schema.collection,
@@ -301,14 +324,14 @@ pub fn check_follow(follow: &Follow) -> Result<()> {
         })
     };
     if !schema.unique.is_empty() {
-        return fail("a max write needs a collection with no unique constraint but its key");
+        return fail("such a write needs a collection with no unique constraint but its key");
     }
-    let raisable =
-        |i: &usize| matches!(row.get(*i), Some(Value::Int(_))) && !schema.key.fields.contains(i);
-    if fields.iter().all(raisable) {
+    let free = |i: &usize| *i < row.len() && !schema.key.fields.contains(i);
+    let number = |i: &usize| matches!(row.get(*i), Some(Value::Int(_)));
+    if numbers.iter().all(|i| free(i) && number(i)) && others.iter().all(free) {
         Ok(())
     } else {
-        fail("a max write names a key field or one that is no number")
+        fail("a follow-up write names a key field or compares one that is no number")
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod conversation;
 pub mod error;
+pub mod group;
 pub mod ids;
 pub mod msg;
 pub mod platform;

@@ -64,6 +64,46 @@ pub mod content_type {
     pub const CONVERSATION_CHANGE: i32 = 1300;
     /// Own profile changed.
     pub const USER_INFO_UPDATED: i32 = 1303;
+    /// Group made.
+    pub const GROUP_CREATED: i32 = 1501;
+    /// Group changed.
+    pub const GROUP_INFO_SET: i32 = 1502;
+    /// Somebody wants to join a group.
+    pub const JOIN_GROUP_APPLICATION: i32 = 1503;
+    /// A member left.
+    pub const MEMBER_QUIT: i32 = 1504;
+    /// Application to join accepted.
+    pub const GROUP_APPLICATION_ACCEPTED: i32 = 1505;
+    /// Application to join refused.
+    pub const GROUP_APPLICATION_REJECTED: i32 = 1506;
+    /// Group has another owner.
+    pub const GROUP_OWNER_TRANSFERRED: i32 = 1507;
+    /// Members were removed.
+    pub const MEMBER_KICKED: i32 = 1508;
+    /// Members came by invitation.
+    pub const MEMBER_INVITED: i32 = 1509;
+    /// A member came.
+    pub const MEMBER_ENTER: i32 = 1510;
+    /// Group dissolved.
+    pub const GROUP_DISMISSED: i32 = 1511;
+    /// A member may not speak.
+    pub const GROUP_MEMBER_MUTED: i32 = 1512;
+    /// A member may speak again.
+    pub const GROUP_MEMBER_CANCEL_MUTED: i32 = 1513;
+    /// Members may not speak.
+    pub const GROUP_MUTED: i32 = 1514;
+    /// Members may speak again.
+    pub const GROUP_CANCEL_MUTED: i32 = 1515;
+    /// A member's name, avatar or text changed.
+    pub const GROUP_MEMBER_INFO_SET: i32 = 1516;
+    /// A member became administrator.
+    pub const GROUP_MEMBER_SET_TO_ADMIN: i32 = 1517;
+    /// An administrator became ordinary.
+    pub const GROUP_MEMBER_SET_TO_ORDINARY: i32 = 1518;
+    /// Announcement set.
+    pub const GROUP_ANNOUNCEMENT_SET: i32 = 1519;
+    /// Group renamed.
+    pub const GROUP_NAME_SET: i32 = 1520;
     /// User command added.
     pub const USER_COMMAND_ADD: i32 = 1305;
     /// User command deleted.

@@ -7,7 +7,7 @@ use magpie_service::{
     lists,
     rpc::{answer, at_most, filled, open},
 };
-use magpie_types::{ConversationId, Error, Result, SessionType};
+use magpie_types::{ConversationId, Error, GroupId, Result, SessionType};
 use tonic::{Request, Response, Status};
 
 use crate::{records::Records, settings::Patch};
@@ -17,9 +17,6 @@ const DO_NOT_RECEIVE: i32 = 1;
 const DO_NOT_NOTIFY: i32 = 2;
 
 magpie_service::later! {
-    "groups": {
-        create_group_chat_conversations(CreateGroupChatConversationsReq) -> CreateGroupChatConversationsResp;
-    }
     "periodic message destruct": {
         get_conversations_need_clear_msg(GetConversationsNeedClearMsgReq) -> GetConversationsNeedClearMsgResp;
         clear_user_conversation_msg(ClearUserConversationMsgReq) -> ClearUserConversationMsgResp;
@@ -338,6 +335,23 @@ impl Conversation for ConversationGrpc {
             ctx.require_admin()?;
             self.records.create_pair(&ctx, req).await?;
             Ok(CreateSingleChatConversationsResp {})
+        })
+        .await
+    }
+
+    async fn create_group_chat_conversations(
+        &self,
+        request: Request<CreateGroupChatConversationsReq>,
+    ) -> Result<Response<CreateGroupChatConversationsResp>, Status> {
+        answer(async {
+            let (ctx, req) = open(request)?;
+            GroupId::new(req.group_id.as_str())?;
+            at_most("userIDs", &req.user_i_ds, self.records.config.max_ids)?;
+            ctx.require_admin()?;
+            self.records
+                .create_of_group(&ctx, &req.group_id, req.user_i_ds)
+                .await?;
+            Ok(CreateGroupChatConversationsResp {})
         })
         .await
     }

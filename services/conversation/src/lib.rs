@@ -10,6 +10,7 @@
 mod config;
 mod grpc;
 mod lists;
+mod of_group;
 mod overview;
 mod records;
 mod removal;

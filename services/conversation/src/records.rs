@@ -230,7 +230,7 @@ pub(crate) fn identity(record: &Conversation) -> Identity {
     }
 }
 
-fn blank(owner: &str, about: &Identity) -> Conversation {
+pub(crate) fn blank(owner: &str, about: &Identity) -> Conversation {
     Conversation {
         owner_id: owner.to_owned(),
         conversation_id: about.conversation_id.clone(),

@@ -1,9 +1,12 @@
-//! Groups, and which of them a user is in.
+//! Groups, which of them a user is in, and who may do what to them.
 
-use magpie_proto::openim::sdkws::GroupInfo;
+use std::collections::HashMap;
+
+use magpie_proto::openim::sdkws::{GroupInfo, UserInfo};
 use magpie_service::{
-    Deps,
+    Context, Deps,
     lists::{self, FullIds, Incremental},
+    profiles::profiles,
 };
 use magpie_store::{
     Documents as _,
@@ -11,12 +14,12 @@ use magpie_store::{
     key,
     versions::{self, List},
 };
-use magpie_types::Result;
+use magpie_types::{
+    Code, Error, Result,
+    group::{role, status::DISMISSED},
+};
 
-use crate::Config;
-
-/// Status of a dismissed group.
-pub(crate) const DISMISSED: i32 = 2;
+use crate::{Config, change::dismissed};
 
 /// The groups of all users.
 pub(crate) struct Groups {
@@ -40,6 +43,82 @@ impl Groups {
             .into_iter()
             .flatten()
             .collect())
+    }
+
+    /// The group, or 1004; dismissed ones too.
+    pub(crate) async fn group(&self, group_id: &str) -> Result<Group> {
+        let found: Option<Group> = self.deps.store.find(key![group_id]).await?;
+        found.ok_or_else(missing)
+    }
+
+    /// A group that is alive: 1004, 1204.
+    pub(crate) async fn alive(&self, group_id: &str) -> Result<Group> {
+        let group = self.group(group_id).await?;
+        if group.status == DISMISSED {
+            return Err(dismissed());
+        }
+        Ok(group)
+    }
+
+    /// A group whose members the caller may see: 1204 if it is dismissed, 1002 for who is no member, 1004.
+    pub(crate) async fn visible(&self, ctx: &Context, group_id: &str) -> Result<Group> {
+        let found: Option<Group> = self.deps.store.find(key![group_id]).await?;
+        if found.as_ref().is_some_and(|g| g.status == DISMISSED) {
+            return Err(dismissed());
+        }
+        if !ctx.is_admin() && self.member(group_id, ctx.user_id()).await?.is_none() {
+            return Err(Error::no_permission("only members may do this"));
+        }
+        found.ok_or_else(missing)
+    }
+
+    /// A group's member.
+    pub(crate) async fn member(&self, group: &str, user: &str) -> Result<Option<GroupMember>> {
+        Ok(self.row(group, user).await?.filter(is_member))
+    }
+
+    /// The row of a member, or of one who has left.
+    pub(crate) async fn row(&self, group: &str, user: &str) -> Result<Option<GroupMember>> {
+        Ok(self.deps.store.find(key![group, user]).await?)
+    }
+
+    /// The role in which the caller acts: application administrators as owner; 0 for who is no member.
+    pub(crate) async fn role_of(&self, ctx: &Context, group: &str) -> Result<i32> {
+        if ctx.is_admin() {
+            return Ok(role::OWNER);
+        }
+        let member = self.member(group, ctx.user_id()).await?;
+        Ok(member.map_or(0, |m| m.role_level))
+    }
+
+    /// Refuses everybody but owner and administrators: 1002, and `stranger` for who is no member.
+    pub(crate) async fn require_manager(
+        &self,
+        ctx: &Context,
+        group: &str,
+        stranger: Code,
+    ) -> Result<()> {
+        match self.role_of(ctx, group).await? {
+            0 => Err(Error::new(stranger, "the caller is not a member")),
+            level if level >= role::ADMIN => Ok(()),
+            _ => Err(Error::no_permission(
+                "only the owner and administrators may do this",
+            )),
+        }
+    }
+
+    /// The profiles of all of these users; `missing` if one is not registered.
+    pub(crate) async fn registered(
+        &self,
+        ctx: &Context,
+        users: &[String],
+        missing: Code,
+    ) -> Result<HashMap<String, UserInfo>> {
+        let found = profiles(&self.deps, ctx, users.to_vec()).await?;
+        match users.iter().find(|user| !found.contains_key(*user)) {
+            Some(user) => Err(Error::new(missing, format!("{user} is not registered"))),
+            None => Ok(found),
+        }
     }
 
     /// The groups a user is in: by name, then time of creation, then id.
@@ -116,6 +195,10 @@ impl Groups {
             changed,
         })
     }
+}
+
+fn missing() -> Error {
+    Error::not_found("there is no such group")
 }
 
 /// Whether the document is a member, not the tombstone of one.

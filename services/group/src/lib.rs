@@ -1,27 +1,61 @@
-//! The group service: groups and their members.
+//! The group service: groups, their members, and applications to join.
 //!
-//! Owns `documents::Group`, `documents::GroupMember` and the version lists `JoinedGroups` (of a user) and `Members` (of a
-//! group). So far it answers what clients ask at login; groups can't be made yet. It calls user for the profiles that fill
-//! empty group nicknames and avatars.
+//! Owns `documents::Group`, `documents::GroupMember`, `documents::GroupRequest` and the version lists `JoinedGroups` (of a user) and
+//! `Members` (of a group).
+//!
+//! - `change`: how a group is changed: one document decides. `follow`: what follows, in which order. `tips`: what is told.
+//! - `create`, `info`, `membership`, `roles`, `requests`, `profile`: the changes there are.
+//! - `groups`, `members`, `lists`, `request_lists`, `admin`: what is read.
+//!
+//! It calls user for profiles, conversation for the records of who joins and leaves, and msg for notifications; those that let somebody
+//! in or out take effect where they stand in the group's conversation (transfer).
 //!
 //! Order of a user's groups everywhere: name, then time of creation, then id; dismissed groups are left out.
 
+mod admin;
+mod change;
 mod config;
+mod create;
+mod follow;
 mod groups;
 mod grpc;
+mod info;
+mod lists;
 mod members;
+mod membership;
+mod profile;
+mod request_lists;
+mod requests;
+mod roles;
+mod tips;
+
+use std::sync::Arc;
 
 pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
 
 use magpie_proto::openim::group::group_server::GroupServer;
-use magpie_service::Deps;
+use magpie_service::{Deps, pending};
+use magpie_store::documents::{Group, GroupRequest, MemberFanout};
 use tonic::service::Routes;
 
-/// The service's routes.
+/// The service's routes; starts the workers that finish interrupted changes.
 pub fn routes(deps: &Deps, config: Config) -> Routes {
-    Routes::new(GroupServer::new(grpc::GroupGrpc::new(groups::Groups::new(
-        deps.clone(),
-        config,
-    ))))
+    let groups = Arc::new(groups::Groups::new(deps.clone(), config));
+    let worker = Arc::clone(&groups);
+    pending::spawn_worker(deps, "by_pending", move |group: Group| {
+        let groups = Arc::clone(&worker);
+        async move { groups.roll_forward(group).await }
+    });
+    let worker = Arc::clone(&groups);
+    pending::spawn_worker(deps, "by_pending", move |request: GroupRequest| {
+        let groups = Arc::clone(&worker);
+        async move { groups.finish_request(request).await }
+    });
+    let worker = Arc::clone(&groups);
+    pending::spawn_worker(deps, "by_pending", move |fanout: MemberFanout| {
+        let groups = Arc::clone(&worker);
+        async move { groups.walk(fanout).await }
+    });
+    Routes::new(GroupServer::new(grpc::GroupGrpc(groups)))
 }

@@ -6,14 +6,19 @@ use magpie_proto::openim::{
 };
 use magpie_service::{Context, lists, profiles::profiles};
 use magpie_store::{
-    Documents as _,
     documents::{Group, GroupMember},
     key,
     versions::{self, List},
 };
-use magpie_types::Result;
+use magpie_types::{Code, Result};
 
-use crate::groups::{self, DISMISSED, Groups, is_member};
+use crate::{
+    groups::{self, Groups, is_member},
+    lists::raw,
+};
+
+/// Why a group is not in an answer.
+const HIDDEN: &[Code] = &[Code::GROUP_DISMISSED, Code::NO_PERMISSION, Code::NOT_FOUND];
 
 impl Groups {
     /// Answers for several groups at once, one entry for each. A group that is gone, or that the caller may not see, gets an
@@ -27,20 +32,20 @@ impl Groups {
         let mut left = self.config.max_batch_changes;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            let answer = match self.visible(ctx, &request.group_id).await? {
+            let visible = match self.visible(ctx, &request.group_id).await {
+                Ok(group) => Some(group),
+                Err(e) if HIDDEN.contains(&e.code()) => None,
+                Err(e) => return Err(e),
+            };
+            let answer = match visible {
                 None => GetIncrementalGroupMemberResp {
                     version: request.version,
                     version_id: request.version_id,
                     ..GetIncrementalGroupMemberResp::default()
                 },
                 Some(group) => {
-                    self.incremental_members(
-                        ctx,
-                        group,
-                        (&request.version_id, request.version),
-                        left,
-                    )
-                    .await?
+                    let known = (request.version_id.as_str(), request.version);
+                    self.incremental_members(ctx, group, known, left).await?
                 }
             };
             left = left
@@ -50,27 +55,8 @@ impl Groups {
         Ok(answers)
     }
 
-    /// The group if it is alive and the caller may see its members.
-    async fn visible(&self, ctx: &Context, group_id: &str) -> Result<Option<Group>> {
-        let group = self
-            .deps
-            .store
-            .find::<Group>(key![group_id])
-            .await?
-            .filter(|g| g.status != DISMISSED);
-        if group.is_none() || ctx.is_admin() {
-            return Ok(group);
-        }
-        let member = self
-            .deps
-            .store
-            .find::<GroupMember>(key![group_id, ctx.user_id()])
-            .await?;
-        Ok(group.filter(|_| member.as_ref().is_some_and(is_member)))
-    }
-
     /// What changed in one group since a version; to be read in full if it is more than `limit` members.
-    async fn incremental_members(
+    pub(crate) async fn incremental_members(
         &self,
         ctx: &Context,
         group: Group,
@@ -111,7 +97,7 @@ impl Groups {
     }
 
     /// Members as clients see them: an empty group nickname or avatar is the user's own.
-    async fn members_shown(
+    pub(crate) async fn members_shown(
         &self,
         ctx: &Context,
         members: Vec<GroupMember>,
@@ -137,19 +123,12 @@ impl Groups {
         };
         let shown = members.into_iter().map(|member| {
             let user = users.get(&member.user_id);
+            let nickname = own(member.nickname.clone(), user.map(|u| &u.nickname));
+            let face_url = own(member.face_url.clone(), user.map(|u| &u.face_url));
             GroupMemberFullInfo {
-                nickname: own(member.nickname, user.map(|u| &u.nickname)),
-                face_url: own(member.face_url, user.map(|u| &u.face_url)),
-                group_id: member.group_id,
-                user_id: member.user_id,
-                role_level: member.role_level,
-                join_time: member.join_time,
-                app_manger_level: 0,
-                join_source: member.join_source,
-                operator_user_id: member.operator_id,
-                ex: member.ex,
-                mute_end_time: member.mute_end_time,
-                inviter_user_id: member.inviter_id,
+                nickname,
+                face_url,
+                ..raw(member)
             }
         });
         Ok(shown.collect())

@@ -1,7 +1,8 @@
 //! Who takes part in a conversation, and which of its seqs a user may see.
 //!
 //! Access is checked against the participants that the first message stored, never by taking an id apart: user ids may hold
-//! `_`, so two pairs can have the same id. The second pair is refused (1001).
+//! `_`, so two pairs can have the same id. The second pair is refused (1001). A group's conversation is open to whom transfer has
+//! set bounds in it: members, and up to where they left those who were.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,11 +32,10 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn window(&self) -> Window {
-        let high = if self.seqs.max_seq > 0 {
-            self.seqs.max_seq.min(self.head.max_seq)
-        } else {
-            self.head.max_seq
-        };
+        let high = [self.seqs.max_seq, self.head.closed_seq]
+            .into_iter()
+            .filter(|bound| *bound != 0)
+            .fold(self.head.max_seq, |high, bound| high.min(bound.max(0)));
         Window {
             low: self.head.min_seq.max(self.seqs.min_seq).max(1),
             high,
@@ -50,6 +50,7 @@ pub(crate) fn empty_head(conversation: &str) -> Head {
         max_seq_time: 0,
         min_seq: 0,
         member_version: 0,
+        closed_seq: 0,
     }
 }
 
@@ -65,6 +66,28 @@ pub(crate) fn empty_user_seq(user: &str, conversation: &str) -> UserSeq {
     }
 }
 
+/// What a user has to do with a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// He takes part.
+    Takes,
+    /// It is a group's; his positions in it say whether he has ever been a member.
+    OfGroup,
+    /// Nothing.
+    None,
+}
+
+impl Part {
+    /// Whether a user with these positions may look into the conversation.
+    pub(crate) fn admits(self, seqs: &UserSeq) -> bool {
+        match self {
+            Self::Takes => true,
+            Self::OfGroup => seqs.member_version > 0,
+            Self::None => false,
+        }
+    }
+}
+
 impl Service {
     /// The participants of a pair's streams; stores them at first use.
     pub(crate) async fn pair_participants(
@@ -74,46 +97,56 @@ impl Service {
         b: &str,
     ) -> Result<Arc<Participants>> {
         let (first, second) = if a <= b { (a, b) } else { (b, a) };
-        let found = match self.cache.participants(&self.deps, stem).await? {
+        self.claim(Participants {
+            stem: stem.to_owned(),
+            first: first.to_owned(),
+            second: second.to_owned(),
+            group_id: String::new(),
+        })
+        .await
+    }
+
+    /// A group as the participant of its streams; stored at first use.
+    pub(crate) async fn group_participants(&self, group: &str) -> Result<Arc<Participants>> {
+        self.claim(Participants {
+            stem: group.to_owned(),
+            first: String::new(),
+            second: String::new(),
+            group_id: group.to_owned(),
+        })
+        .await
+    }
+
+    /// Stores who takes part unless somebody does already; 1001 if those are others.
+    async fn claim(&self, wanted: Participants) -> Result<Arc<Participants>> {
+        let found = match self.cache.participants(&self.deps, &wanted.stem).await? {
             Some(found) => found,
-            None => {
-                let new = Participants {
-                    stem: stem.to_owned(),
-                    first: first.to_owned(),
-                    second: second.to_owned(),
-                    group_id: String::new(),
-                };
-                match self.deps.store.add(new.clone()).await? {
-                    Outcome::Inserted => self.cache.keep_participants(new),
-                    _ => self
-                        .cache
-                        .participants(&self.deps, stem)
-                        .await?
-                        .ok_or_else(|| Error::internal("participants can't be stored"))?,
-                }
-            }
+            None => match self.deps.store.add(wanted.clone()).await? {
+                Outcome::Inserted => self.cache.keep_participants(wanted.clone()),
+                _ => self
+                    .cache
+                    .participants(&self.deps, &wanted.stem)
+                    .await?
+                    .ok_or_else(|| Error::internal("participants can't be stored"))?,
+            },
         };
-        if found.first == first && found.second == second {
+        if *found == wanted {
             Ok(found)
         } else {
-            Err(Error::args(
-                "another pair of users has this conversation id",
-            ))
+            Err(Error::args("others have this conversation id"))
         }
     }
 
     /// Whether the user takes part in the conversation. A user's own stream `n_u_u` needs no record, but a pair may have it:
     /// `n_a_b_a_b` is of user `a_b`, or of `a` and `b_a_b`, whoever came first.
-    pub(crate) async fn takes_part(
-        &self,
-        user: &str,
-        conversation: &ConversationId,
-    ) -> Result<bool> {
+    pub(crate) async fn part(&self, user: &str, conversation: &ConversationId) -> Result<Part> {
         let participants = self.cache.participants(&self.deps, conversation.stem());
-        Ok(match participants.await? {
+        let part = match participants.await? {
+            Some(p) if !p.group_id.is_empty() => return Ok(Part::OfGroup),
             Some(p) => p.first == user || p.second == user,
             None => *conversation == ConversationId::notifications(user, user),
-        })
+        };
+        Ok(if part { Part::Takes } else { Part::None })
     }
 
     /// The conversation as `user` sees it, or `None` if he takes no part in it (administrators do in all).
@@ -123,10 +156,16 @@ impl Service {
         user: &str,
         conversation: &ConversationId,
     ) -> Result<Option<View>> {
-        if !ctx.is_admin() && !self.takes_part(user, conversation).await? {
+        let part = if ctx.is_admin() {
+            Part::Takes
+        } else {
+            self.part(user, conversation).await?
+        };
+        if part == Part::None {
             return Ok(None);
         }
-        Ok(Some(self.load_view(user, conversation.as_str()).await?))
+        let view = self.load_view(user, conversation.as_str()).await?;
+        Ok(Some(view).filter(|view| part.admits(&view.seqs)))
     }
 
     pub(crate) async fn load_view(&self, user: &str, conversation: &str) -> Result<View> {

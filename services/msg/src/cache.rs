@@ -6,7 +6,7 @@ use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::{Deps, invalidation::Stale};
 use magpie_store::{
     Document as _, Documents as _, Value,
-    documents::{Black, Conversation, Friend, Message, Participants, User},
+    documents::{Black, Conversation, Friend, Group, GroupMember, Message, Participants, User},
     key,
 };
 use magpie_types::{Result, ServerMsgId, time::now_ms};
@@ -21,6 +21,13 @@ pub(crate) struct Profile {
     pub(crate) recv_opt: i32,
 }
 
+/// What the checks need of a member of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) role: i32,
+    pub(crate) mute_end: i64,
+}
+
 type PairKey = (String, String);
 
 /// The caches of one msg instance. `None` is cached too: "there is no such document".
@@ -28,6 +35,9 @@ pub(crate) struct Caches {
     users: Cache<String, Option<Profile>>,
     recv_opts: Cache<PairKey, i32>,
     friends: Cache<PairKey, bool>,
+    /// Status of a group.
+    groups: Cache<String, Option<i32>>,
+    members: Cache<PairKey, Option<Member>>,
     blacks: Cache<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
@@ -58,6 +68,8 @@ impl Caches {
             users: bounded(config),
             recv_opts: bounded(config),
             friends: bounded(config),
+            groups: bounded(config),
+            members: bounded(config),
             blacks: bounded(config),
             // Participants never change once written, so they only need a bound.
             participants: Cache::builder().max_capacity(config.cache_entries).build(),
@@ -73,6 +85,7 @@ impl Caches {
             caches.friends.clone(),
             caches.blacks.clone(),
         );
+        let (groups, members) = (caches.groups.clone(), caches.members.clone());
         deps.invalidations.listen(move |stale| match stale {
             Stale::Document(schema, key) if schema.collection == User::SCHEMA.collection => {
                 if let [Value::Text(id)] = key {
@@ -87,11 +100,21 @@ impl Caches {
             Stale::Document(schema, key) if schema.collection == Friend::SCHEMA.collection => {
                 pair(key).inspect(|k| friends.invalidate(k));
             }
+            Stale::Document(schema, key) if schema.collection == Group::SCHEMA.collection => {
+                if let [Value::Text(id)] = key {
+                    groups.invalidate(id);
+                }
+            }
+            Stale::Document(schema, key) if schema.collection == GroupMember::SCHEMA.collection => {
+                pair(key).inspect(|k| members.invalidate(k));
+            }
             Stale::Document(schema, key) if schema.collection == Black::SCHEMA.collection => {
                 pair(key).inspect(|k| blacks.invalidate(k));
             }
             Stale::Document(..) => {}
             Stale::Everything => {
+                groups.invalidate_all();
+                members.invalidate_all();
                 users.invalidate_all();
                 recv_opts.invalidate_all();
                 friends.invalidate_all();
@@ -145,6 +168,37 @@ impl Caches {
             .is_some_and(|f| f.is_present());
         self.friends.insert(cache_key, found);
         Ok(found)
+    }
+
+    /// The status of a group, `None` if there is no such group.
+    pub(crate) async fn group_status(&self, deps: &Deps, group: &str) -> Result<Option<i32>> {
+        if let Some(hit) = self.groups.get(group) {
+            return Ok(hit);
+        }
+        let found: Option<Group> = deps.store.find(key![group]).await?;
+        let status = found.map(|g| g.status);
+        self.groups.insert(group.to_owned(), status);
+        Ok(status)
+    }
+
+    /// A user's membership of a group, `None` if he is no member.
+    pub(crate) async fn member(
+        &self,
+        deps: &Deps,
+        group: &str,
+        user: &str,
+    ) -> Result<Option<Member>> {
+        let cache_key = (group.to_owned(), user.to_owned());
+        if let Some(hit) = self.members.get(&cache_key) {
+            return Ok(hit);
+        }
+        let found: Option<GroupMember> = deps.store.find(key![group, user]).await?;
+        let member = found.filter(|m| m.left_time == 0).map(|m| Member {
+            role: m.role_level,
+            mute_end: m.mute_end_time,
+        });
+        self.members.insert(cache_key, member);
+        Ok(member)
     }
 
     /// Whether `owner` has `user` on his black list.

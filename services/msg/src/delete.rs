@@ -62,16 +62,28 @@ impl Service {
             conversation_id: conversation.to_string(),
             seqs,
         };
-        let to = match (opt.is_sync_other, opt.is_sync_self) {
-            (true, _) => self
-                .peer(user, &conversation)
-                .await?
-                .unwrap_or_else(|| user.to_owned()),
-            (false, true) => user.to_owned(),
+        let kind = content_type::DELETE_MSGS;
+        let notice = match (opt.is_sync_other, opt.is_sync_self) {
+            (true, _) => self.to_others(kind, user, &conversation, &tips).await?,
+            (false, true) => Notification::to_user(kind, user, user, &tips)?,
             (false, false) => return Ok(()),
         };
-        let notice = Notification::to_user(content_type::DELETE_MSGS, user, &to, &tips)?.reliable();
-        notification::send(&self.deps, ctx, notice).await
+        notification::send(&self.deps, ctx, notice.reliable()).await
+    }
+
+    /// A notification for everybody in the conversation: the partner of a single chat, the members of a group.
+    async fn to_others<T: serde::Serialize + Sync>(
+        &self,
+        kind: i32,
+        user: &str,
+        conversation: &ConversationId,
+        tips: &T,
+    ) -> Result<Notification> {
+        if conversation.is_group_chat() {
+            return Notification::to_group(kind, user, conversation.stem(), tips);
+        }
+        let peer = self.peer(user, conversation).await?;
+        Notification::to_user(kind, user, peer.as_deref().unwrap_or(user), tips)
     }
 
     /// Turns messages into tombstones for everybody.
@@ -188,23 +200,20 @@ impl Service {
         ids: Vec<String>,
         opt: DeleteSyncOpt,
     ) -> Result<()> {
-        let mut told: Vec<(String, Vec<String>)> = Vec::new();
+        let kind = content_type::CLEAR_CONVERSATION;
+        let tips = |conversation_i_ds| ClearConversationTips {
+            user_id: user.to_owned(),
+            conversation_i_ds,
+        };
         if opt.is_sync_other {
             for id in ids {
-                let peer = self
-                    .peer(user, &ConversationId::trusted(id.as_str()))
-                    .await?;
-                told.push((peer.unwrap_or_else(|| user.to_owned()), vec![id]));
+                let conversation = ConversationId::trusted(id.as_str());
+                let tips = tips(vec![id]);
+                let notice = self.to_others(kind, user, &conversation, &tips).await?;
+                notification::send(&self.deps, ctx, notice).await?;
             }
         } else if opt.is_sync_self && !ids.is_empty() {
-            told.push((user.to_owned(), ids));
-        }
-        for (to, conversation_i_ds) in told {
-            let tips = ClearConversationTips {
-                user_id: user.to_owned(),
-                conversation_i_ds,
-            };
-            let notice = Notification::to_user(content_type::CLEAR_CONVERSATION, user, &to, &tips)?;
+            let notice = Notification::to_user(kind, user, user, &tips(ids))?;
             notification::send(&self.deps, ctx, notice).await?;
         }
         Ok(())

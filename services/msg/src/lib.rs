@@ -1,5 +1,6 @@
 //! The msg service: checks messages and appends them to the log; reads, marks, revokes and deletes what is stored.
 //!
+//! - `memberships`: what the group service asks besides.
 //! - `send`: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
 //!   store. Numbers are given by transfer.
 //! - `access`: who takes part in a conversation, and which seqs a user may see.
@@ -13,6 +14,7 @@ mod cache;
 mod config;
 mod delete;
 mod grpc;
+mod memberships;
 mod pull;
 mod read;
 mod read_msgs;
@@ -22,7 +24,9 @@ mod seqs;
 
 use std::sync::Arc;
 
-use magpie_proto::openim::msg::msg_server::MsgServer;
+use magpie_proto::{
+    magpie::msg::memberships_server::MembershipsServer, openim::msg::msg_server::MsgServer,
+};
 use magpie_service::Deps;
 use tonic::service::Routes;
 
@@ -45,9 +49,11 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
         config,
         cache,
     });
+    let memberships = MembershipsServer::new(memberships::Announcer(Arc::clone(&service)));
     Routes::new(
         MsgServer::new(grpc::Grpc(service))
             .max_decoding_message_size(limit)
             .max_encoding_message_size(usize::MAX),
     )
+    .add_service(memberships.max_decoding_message_size(limit))
 }

@@ -13,7 +13,12 @@ use magpie_store::{
     documents::{Message, User},
     key,
 };
-use magpie_types::{Code, ConversationId, Error, Result, msg::content_type, time::now_ms};
+use magpie_types::{
+    Code, ConversationId, Error, Result, SessionType,
+    group::{role, status},
+    msg::content_type,
+    time::now_ms,
+};
 use prost::Message as _;
 
 use crate::{Service, read_msgs::state};
@@ -40,13 +45,21 @@ impl Service {
         }
         let msg = MsgData::decode(stored.body.clone()).map_err(Error::internal)?;
         let by_admin = ctx.is_admin() || self.deps.admins.contains(&req.user_id);
-        if msg.send_id != req.user_id && !by_admin {
+        let in_group = msg.session_type == SessionType::Group.number();
+        let mut revoker_role = 0;
+        if in_group {
+            let role = self.role(&msg.group_id, &req.user_id).await?;
+            if !by_admin {
+                self.check_group_revoke(&msg, &req.user_id, role).await?;
+            }
+            revoker_role = role.unwrap_or(0);
+        } else if msg.send_id != req.user_id && !by_admin {
             return Err(Error::no_permission("only the sender may revoke a message"));
         }
         let now = now_ms();
         let shown = MessageRevokedContent {
             revoker_id: req.user_id.clone(),
-            revoker_role: 0,
+            revoker_role,
             client_msg_id: msg.client_msg_id.clone(),
             revoker_nickname: revoker.nickname,
             revoke_time: now,
@@ -78,11 +91,51 @@ impl Service {
             is_admin_revoke: by_admin,
         };
         // Both sides of the chat learn of it, whoever revokes: it travels in the stream of the message.
-        let notice =
-            Notification::to_user(content_type::MSG_REVOKE, &msg.send_id, &msg.recv_id, &tips)?
-                .reliable()
-                .client_msg_id(format!("revoke-{}", msg.server_msg_id));
+        let kind = content_type::MSG_REVOKE;
+        let notice = if in_group {
+            Notification::to_group(kind, &req.user_id, &msg.group_id, &tips)?
+        } else {
+            Notification::to_user(kind, &msg.send_id, &msg.recv_id, &tips)?
+        };
+        let notice = notice
+            .reliable()
+            .client_msg_id(format!("revoke-{}", msg.server_msg_id));
         notification::send(&self.deps, ctx, notice).await
+    }
+
+    async fn role(&self, group: &str, user: &str) -> Result<Option<i32>> {
+        let member = self.cache.member(&self.deps, group, user).await?;
+        Ok(member.map(|m| m.role))
+    }
+
+    /// In a group: its sender, the owner every message, an administrator those of ordinary members and of who has left.
+    async fn check_group_revoke(
+        &self,
+        msg: &MsgData,
+        revoker: &str,
+        own_role: Option<i32>,
+    ) -> Result<()> {
+        let status = self.cache.group_status(&self.deps, &msg.group_id).await?;
+        if status == Some(status::DISMISSED) {
+            return Err(Error::new(Code::GROUP_DISMISSED, "the group is dismissed"));
+        }
+        let may = match own_role {
+            None => false,
+            Some(_) if msg.send_id == revoker => true,
+            Some(role::OWNER) => true,
+            Some(role::ADMIN) => self
+                .role(&msg.group_id, &msg.send_id)
+                .await?
+                .is_none_or(|sender| sender == role::ORDINARY),
+            Some(_) => false,
+        };
+        if may {
+            Ok(())
+        } else {
+            Err(Error::no_permission(
+                "only the sender and those above him may revoke a group's message",
+            ))
+        }
     }
 
     /// A stored message that is not deleted, or 1004.

@@ -16,7 +16,7 @@ use magpie_types::{ConversationId, Result};
 
 use crate::{
     Service,
-    access::{View, empty_head, empty_user_seq},
+    access::{Part, View, empty_head, empty_user_seq},
 };
 
 /// Most conversations of one user that are read.
@@ -91,21 +91,23 @@ impl Service {
                 .map(|r| r.conversation_id.clone())
                 .collect();
         }
-        let ids: Vec<String> = if req.conversation_i_ds.is_empty() {
-            records.into_iter().map(|r| r.conversation_id).collect()
+        let listed = !req.conversation_i_ds.is_empty();
+        let mut ids: Vec<String> = if listed {
+            req.conversation_i_ds
         } else {
-            let mut own = Vec::new();
-            for id in req.conversation_i_ds {
-                if ctx.is_admin()
-                    || self
-                        .takes_part(user, &ConversationId::trusted(id.as_str()))
-                        .await?
-                {
-                    own.push(id);
-                }
-            }
-            own
+            records.into_iter().map(|r| r.conversation_id).collect()
         };
+        let mut parts = vec![Part::Takes; ids.len()];
+        if listed && !ctx.is_admin() {
+            for (part, id) in parts.iter_mut().zip(&ids) {
+                *part = self
+                    .part(user, &ConversationId::trusted(id.as_str()))
+                    .await?;
+            }
+            let mut keep = parts.iter().map(|part| *part != Part::None);
+            ids.retain(|_| keep.next().unwrap_or(false));
+            parts.retain(|part| *part != Part::None);
+        }
         // Positions before heads, and no more read than there is: a message raises both, in either order.
         let seqs: Vec<Option<UserSeq>> = self
             .deps
@@ -117,11 +119,14 @@ impl Service {
             .store
             .find_many(ids.iter().map(|id| key![id.as_str()]).collect())
             .await?;
-        for ((id, head), seqs) in ids.into_iter().zip(heads).zip(seqs) {
+        for (((id, head), seqs), part) in ids.into_iter().zip(heads).zip(seqs).zip(parts) {
             let view = View {
                 head: head.unwrap_or_else(|| empty_head(&id)),
                 seqs: seqs.unwrap_or_else(|| empty_user_seq(user, &id)),
             };
+            if !part.admits(&view.seqs) {
+                continue;
+            }
             let entry = Seqs {
                 max_seq: view.window().high,
                 has_read_seq: view.seqs.read_seq.min(view.head.max_seq),

@@ -14,6 +14,8 @@ pub struct Config {
     pub deliver_timeout_ms: u64,
     /// Conversations whose newest pushed seq is remembered, to drop repeats.
     pub pushed_entries: u64,
+    /// Members of groups that are remembered, all groups together.
+    pub member_entries: u64,
     /// Pause after a failure of the log or of presence, milliseconds.
     pub backoff_ms: u64,
 }
@@ -25,6 +27,7 @@ impl Default for Config {
             batch_bytes: 4 << 20,
             deliver_timeout_ms: 2000,
             pushed_entries: 100_000,
+            member_entries: 2_000_000,
             backoff_ms: 200,
         }
     }

@@ -14,6 +14,7 @@ use tracing::{Span, info_span};
 use crate::{
     Config,
     gateways::{Gateways, Stopped},
+    members::Members,
 };
 
 /// The consumer group of all push instances.
@@ -24,6 +25,7 @@ pub(crate) struct Worker {
     config: Config,
     /// Newest seq pushed per conversation, so that repeats after a takeover are dropped.
     pushed: Cache<String, i64>,
+    members: Members,
     gateways: Gateways,
 }
 
@@ -31,10 +33,12 @@ impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let pushed = Cache::builder().max_capacity(config.pushed_entries).build();
         let gateways = Gateways::new(&deps, &config);
+        let members = Members::new(&deps, config.member_entries);
         Self {
             deps,
             config,
             pushed,
+            members,
             gateways,
         }
     }
@@ -107,16 +111,17 @@ impl Worker {
         if records.is_empty() {
             return Ok(());
         }
-        let mut users: HashMap<&str, usize> = HashMap::new();
+        let mut audiences = Vec::with_capacity(records.len());
+        for (_, stored, _) in &records {
+            audiences.push(self.audience(stored).await?);
+        }
+        let mut users: HashMap<&UserId, usize> = HashMap::new();
         let mut ids: Vec<UserId> = Vec::new();
-        for receiver in records.iter().flat_map(|(_, s, _)| &s.receiver_ids) {
-            if users.contains_key(receiver.as_str()) {
-                continue;
-            }
-            if let Ok(id) = UserId::new(receiver.as_str()) {
-                users.insert(receiver, ids.len());
-                ids.push(id);
-            }
+        for receiver in audiences.iter().flatten() {
+            users.entry(receiver).or_insert_with(|| {
+                ids.push(receiver.clone());
+                ids.len() - 1
+            });
         }
         let lookup = loop {
             match self.deps.whereabouts(&ids).await {
@@ -128,21 +133,23 @@ impl Worker {
             self.pause().await?;
         };
         let mut calls: HashMap<GatewayId, Vec<Item>> = HashMap::new();
-        for (record, stored, span) in &records {
+        for ((record, stored, span), audience) in records.iter().zip(&audiences) {
             let mut targets: HashMap<GatewayId, Vec<String>> = HashMap::new();
-            for receiver in &stored.receiver_ids {
-                let places = users
-                    .get(receiver.as_str())
-                    .and_then(|at| lookup.users.get(*at));
+            for receiver in audience {
+                let places = users.get(receiver).and_then(|at| lookup.users.get(*at));
                 let known = places.iter().flat_map(|p| &p.gateways).map(|(g, _)| g);
                 for gateway in known.chain(&lookup.unknown) {
-                    let here = targets.entry(Arc::clone(gateway)).or_default();
+                    let here = match targets.get_mut(gateway) {
+                        Some(here) => here,
+                        None => targets.entry(Arc::clone(gateway)).or_default(),
+                    };
                     // An unknown gateway may be a known place of this user too.
-                    if here.last() != Some(receiver) {
-                        here.push(receiver.clone());
+                    if here.last().map(String::as_str) != Some(receiver.as_str()) {
+                        here.push(receiver.to_string());
                     }
                 }
             }
+            span.record("receivers", audience.len());
             span.record("gateways", targets.len());
             for (gateway, user_ids) in targets {
                 calls
@@ -155,6 +162,25 @@ impl Worker {
             .into_iter()
             .map(|(gateway, items)| self.gateways.deliver(gateway, items));
         futures::future::try_join_all(calls).await.map(drop)
+    }
+
+    /// Who gets a record; waits for the store where that takes a list of members.
+    async fn audience(&self, stored: &Stored) -> Result<Vec<UserId>, Stopped> {
+        let named = |ids: &[String]| ids.iter().filter_map(|id| UserId::new(id).ok()).collect();
+        if stored.group_id.is_empty() || stored.resend {
+            return Ok(named(&stored.receiver_ids));
+        }
+        loop {
+            match self.members.audience(stored).await {
+                Ok(audience) => return Ok(audience),
+                Err(e) => tracing::warn!(
+                    group = stored.group_id,
+                    error = e.report(),
+                    "the members of a group can't be read"
+                ),
+            }
+            self.pause().await?;
+        }
     }
 
     fn is_repeat(&self, stored: &Stored) -> bool {
@@ -183,7 +209,7 @@ fn span(stored: &Stored) -> Span {
             operation.id = stored.operation_id,
             conversation.id = stored.conversation_id,
             seq = stored.seq,
-            receivers = stored.receiver_ids.len(),
+            receivers = tracing::field::Empty,
             gateways = tracing::field::Empty,
         )
     })

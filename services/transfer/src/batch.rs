@@ -3,6 +3,8 @@
 //! The records of one stem (chat, notifications and unstored alike) form a run that is applied and published in order; the
 //! first failure ends the run, the tail is read again and the rest is renumbered, so there is never a hole. Ids are looked up
 //! only on a conflict, but then all that are left in the run at once: after a crash a whole batch can be a replay.
+//!
+//! A record that changes a group's membership ends what is inserted at once: its bounds stand before anything after it does.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -20,6 +22,7 @@ use tracing::{Span, info_span};
 
 use crate::{
     effects::{self, NewChats},
+    membership::{self, Place, Versions},
     tails::Tails,
 };
 
@@ -112,7 +115,7 @@ fn span(record: &Inbound) -> Span {
 /// then the whole batch is tried again.
 pub(crate) async fn apply(
     store: &SharedStore,
-    tails: &Tails,
+    (tails, versions): (&Tails, &Versions),
     mut runs: Vec<VecDeque<Item>>,
     at_once: usize,
     done: &mut Done,
@@ -124,8 +127,11 @@ pub(crate) async fn apply(
         tails.read(store, conversations.collect(), at_once).await?;
         let mut numbered = Vec::with_capacity(runs.len());
         for (run, known) in runs.iter_mut().zip(&known) {
-            repeats(store, run, known, done).await?;
-            numbered.push(number(store, tails, run, known).await?);
+            if let Some(front) = run.front() {
+                versions.read(store, &front.record).await?;
+            }
+            repeats(store, versions, run, known, done).await?;
+            numbered.push(number(store, (tails, versions), run, known).await?);
         }
         let rows: Vec<Vec<RunItem>> = numbered
             .iter_mut()
@@ -138,8 +144,11 @@ pub(crate) async fn apply(
         };
         let runs = runs.iter_mut().zip(&mut known);
         for (((run, known), numbered), outcomes) in runs.zip(numbered).zip(outcomes) {
-            let conflict = settle(tails, run, numbered, outcomes, done);
-            if conflict {
+            let settled = settle((tails, versions), run, numbered, outcomes, done);
+            if let Some(place) = settled.change {
+                membership::apply(store, versions, &place).await?;
+            }
+            if settled.conflict {
                 look_up(store, run, known).await?;
             }
         }
@@ -160,14 +169,18 @@ struct Numbered {
 /// the next round, in which it meets the stored row, and so does one that is known to be stored.
 async fn number(
     store: &SharedStore,
-    tails: &Tails,
+    (tails, versions): (&Tails, &Versions),
     run: &mut VecDeque<Item>,
     known: &Known,
 ) -> Result<Vec<Numbered>> {
     let mut next: HashMap<String, i64> = HashMap::new();
     let mut seen: HashSet<Bytes> = HashSet::new();
     let mut numbered = Vec::with_capacity(run.len());
+    let is_change = |n: &Numbered| n.item.record.membership.is_some();
     while let Some(front) = run.front() {
+        if numbered.last().is_some_and(is_change) {
+            break;
+        }
         let record = &front.record;
         if !record.stored {
             let Some(item) = run.pop_front() else { break };
@@ -193,7 +206,7 @@ async fn number(
         let Some(item) = run.pop_front() else { break };
         let body = with_seq(&item.record.msg, seq);
         let row = RunItem {
-            row: row(&item, seq, body.clone()),
+            row: row(&item, seq, body.clone(), versions.at(&item.record)),
             then: effects::follow_ups(&item.record, seq),
         };
         numbered.push(Numbered {
@@ -216,7 +229,7 @@ fn with_seq(msg: &Bytes, seq: i64) -> Bytes {
     body.freeze()
 }
 
-fn row(item: &Item, seq: i64, body: Bytes) -> magpie_store::Row {
+fn row(item: &Item, seq: i64, body: Bytes, member_version: i64) -> magpie_store::Row {
     Message {
         stem: stem(&item.record.conversation_id).to_owned(),
         server_msg_id: item.record.server_msg_id.clone(),
@@ -230,28 +243,40 @@ fn row(item: &Item, seq: i64, body: Bytes) -> magpie_store::Row {
         log_incarnation: item.position.incarnation.cast_signed(),
         log_partition: item.position.partition,
         log_offset: item.position.offset.cast_signed(),
+        member_version,
     }
     .into_row()
 }
 
-/// Settles what was inserted and gives the rest back to the run; true if an id was met that is stored already.
+/// What became of a part of a run.
+#[derive(Default)]
+struct Settled {
+    /// An id was met that is stored already.
+    conflict: bool,
+    /// Its last record changes a membership.
+    change: Option<Place>,
+}
+
+/// Settles what was inserted and gives the rest back to the run.
 fn settle(
-    tails: &Tails,
+    (tails, versions): (&Tails, &Versions),
     run: &mut VecDeque<Item>,
     numbered: Vec<Numbered>,
     outcomes: Vec<Outcome>,
     done: &mut Done,
-) -> bool {
+) -> Settled {
     let mut outcomes = outcomes.into_iter();
     let mut back: Vec<Item> = Vec::new();
-    let mut conflict = false;
+    let mut settled = Settled::default();
     for n in numbered {
         if !back.is_empty() {
             back.push(n.item);
             continue;
         }
+        let version = versions.at(&n.item.record);
         if !n.is_stored {
-            publish(done, &n.item, 0, n.body, false);
+            settled.change = Place::of(&n.item.record, n.item.position, 0);
+            publish(done, &n.item, 0, n.body, (false, version));
             continue;
         }
         let conversation = n.item.record.conversation_id.clone();
@@ -261,12 +286,14 @@ fn settle(
                 if n.seq == 1 {
                     done.new_chats.add(&n.item.record);
                 }
-                publish(done, &n.item, n.seq, n.body, false);
+                settled.change = Place::of(&n.item.record, n.item.position, n.seq);
+                publish(done, &n.item, n.seq, n.body, (false, version));
             }
             // The row with this id settles it; or somebody else numbered on, and the tail is read again.
             outcome @ (Outcome::Conflict(_) | Outcome::Skipped) => {
-                conflict |= outcome == Outcome::Conflict("key");
+                settled.conflict |= outcome == Outcome::Conflict("key");
                 tails.forget(&conversation);
+                versions.forget(&n.item.record);
                 back.push(n.item);
             }
             Outcome::Refused(reason) => {
@@ -278,7 +305,7 @@ fn settle(
     for item in back.into_iter().rev() {
         run.push_front(item);
     }
-    conflict
+    settled
 }
 
 /// Finds the messages of a run that are stored already; the first one is.
@@ -313,11 +340,12 @@ fn key(record: &Inbound) -> magpie_store::Key {
 /// connection that asked.
 async fn repeats(
     store: &SharedStore,
+    versions: &Versions,
     run: &mut VecDeque<Item>,
     known: &Known,
     done: &mut Done,
 ) -> Result<()> {
-    let mut writes = Vec::new();
+    let (mut writes, mut changes) = (Vec::new(), Vec::new());
     let mut front: Vec<(Item, Option<&Message>)> = Vec::new();
     while let Some(item) = run.pop_front() {
         let found = known.get(&item.record.server_msg_id);
@@ -329,7 +357,15 @@ async fn repeats(
         if let Some(found) = found.filter(|found| is_replay(found, &item)) {
             writes.extend(effects::follow_ups(&item.record, found.seq));
         }
+        if found.is_none_or(|found| is_replay(found, &item)) {
+            let seq = found.map_or(0, |found| found.seq);
+            changes.extend(Place::of(&item.record, item.position, seq));
+        }
         front.push((item, found));
+    }
+    // Bounds before heads, as at first.
+    for place in &changes {
+        membership::apply(store, versions, place).await?;
     }
     if !writes.is_empty() {
         store.apply(writes).await?;
@@ -337,7 +373,7 @@ async fn repeats(
     for (item, found) in front {
         let Some(found) = found else {
             let body = item.record.msg.clone();
-            publish(done, &item, 0, body, false);
+            publish(done, &item, 0, body, (false, versions.at(&item.record)));
             continue;
         };
         let resend = !is_replay(found, &item);
@@ -350,7 +386,8 @@ async fn repeats(
             }
         }
         if found.state == 0 && !(resend && item.record.connection_id.is_empty()) {
-            publish(done, &item, found.seq, found.body.clone(), resend);
+            let version = (resend, found.member_version);
+            publish(done, &item, found.seq, found.body.clone(), version);
         }
     }
     Ok(())
@@ -362,7 +399,13 @@ fn is_replay(found: &Message, item: &Item) -> bool {
         && found.log_offset == item.position.offset.cast_signed()
 }
 
-fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
+fn publish(
+    done: &mut Done,
+    item: &Item,
+    seq: i64,
+    msg: Bytes,
+    (resend, member_version): (bool, i64),
+) {
     let record = &item.record;
     item.span.record("seq", seq).record("resend", resend);
     let stored = Stored {
@@ -382,7 +425,9 @@ fn publish(done: &mut Done, item: &Item, seq: i64, msg: Bytes, resend: bool) {
         content_type: record.content_type,
         offline_push: record.offline_push,
         traceparent: trace::traceparent(&item.span),
-        member_version: 0,
+        member_version,
+        membership: record.membership.clone().filter(|_| !resend),
+        skip_sender: record.skip_sender,
         session_type: record.session_type,
         version: magpie_proto::RECORD_VERSION,
     };

@@ -34,6 +34,7 @@ pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
         max_seq_time: record.send_time,
         min_seq: 0,
         member_version: 0,
+        closed_seq: 0,
     };
     writes.push(Follow::Max {
         schema: Head::SCHEMA,

@@ -5,11 +5,13 @@
 //! effects of its records, and every effect may be repeated.
 //!
 //! - `worker`: the loop. `batch`: one batch through numbering, insert, conflicts and renumbering. `tails`: last seqs.
+//! - `membership`: where in a conversation its members come and leave.
 //! - `effects`: what follows an insert: heads, read positions, first records of a conversation.
 
 mod batch;
 mod config;
 mod effects;
+mod membership;
 mod tails;
 mod worker;
 

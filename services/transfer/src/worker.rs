@@ -11,6 +11,7 @@ use prost::Message as _;
 use crate::{
     Config,
     batch::{self, Done},
+    membership::Versions,
     tails::Tails,
 };
 
@@ -21,15 +22,18 @@ pub(crate) struct Worker {
     deps: Deps,
     config: Config,
     tails: Tails,
+    versions: Versions,
 }
 
 impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let tails = Tails::new(config.tail_entries);
+        let versions = Versions::new(config.tail_entries);
         Self {
             deps,
             config,
             tails,
+            versions,
         }
     }
 
@@ -93,7 +97,8 @@ impl Worker {
                 .increment((before - run.len()) as u64);
         }
         let (store, at_once) = (&self.deps.store, self.config.store_calls.max(1));
-        batch::apply(store, &self.tails, runs, at_once, &mut done).await?;
+        let known = (&self.tails, &self.versions);
+        batch::apply(store, known, runs, at_once, &mut done).await?;
         // Before anything of it is published.
         let new_chats = std::mem::take(&mut done.new_chats);
         new_chats.enter(store, at_once).await?;

@@ -20,7 +20,6 @@ use magpie_service::{
 };
 use magpie_store::{documents::User, key};
 use magpie_types::{Error, Result, UserId, msg::content_type};
-use tonic::Code;
 
 use crate::users::{Users, check_length, info};
 
@@ -178,14 +177,11 @@ impl Users {
             old_user_info: None,
             new_user_info: Some(info(user.clone())),
         };
-        let told = group::group_client::GroupClient::new(self.deps.channel(name::GROUP))
+        group::group_client::GroupClient::new(self.deps.channel(name::GROUP))
             .notification_user_info_update(ctx.request(changed))
-            .await;
-        match told {
-            // The group service does not show members' profiles yet: there is nothing to do. Ends with its implementation.
-            Err(status) if status.code() == Code::Unimplemented => Ok(()),
-            told => told.map(|_| ()).map_err(from_status),
-        }
+            .await
+            .map_err(from_status)?;
+        Ok(())
     }
 
     /// The same operation, as whoever began it.

@@ -37,6 +37,7 @@ fn message(conversation: &str, seq: i64) -> Message {
         log_incarnation: 1,
         log_partition: 0,
         log_offset: seq,
+        member_version: 0,
     }
 }
 
@@ -47,6 +48,7 @@ fn head(message: &Message) -> Follow {
         max_seq_time: message.seq,
         min_seq: 0,
         member_version: 0,
+        closed_seq: 0,
     };
     Follow::Max {
         schema: Head::SCHEMA,

@@ -43,6 +43,7 @@ fn run(conversation: &str, first: i64) -> Vec<RunItem> {
             log_incarnation: 1,
             log_partition: 0,
             log_offset: seq,
+            member_version: 0,
         };
         let conversation_id = message.conversation_id.clone();
         let head = Head {
@@ -51,6 +52,7 @@ fn run(conversation: &str, first: i64) -> Vec<RunItem> {
             max_seq_time: seq,
             min_seq: 0,
             member_version: 0,
+            closed_seq: 0,
         };
         let head = Follow::Max {
             schema: Head::SCHEMA,

@@ -115,6 +115,49 @@ pub async fn max_of_many_writers_is_the_highest(factory: &impl Factory) -> Verdi
     Ok(())
 }
 
+/// Sets the named fields at a higher version only, and inserts what is missing as it stands.
+pub async fn newer_sets_once(factory: &impl Factory) -> Verdict {
+    let store = opened(factory).await?;
+    let newer = |version: i64, other: i64| Follow::Newer {
+        schema: Counter::SCHEMA,
+        row: Counter {
+            higher: 77,
+            other,
+            ..counter("a", version)
+        }
+        .into_row(),
+        version: Counter::high,
+        fields: &[Counter::other],
+    };
+    store.apply(vec![newer(3, 30)]).await?;
+    assert_eq!(two_highs(&store, "a").await?, Some((3, 77, 30)));
+    for (version, other) in [(3, 31), (2, 20)] {
+        store.apply(vec![newer(version, other)]).await?;
+        assert_eq!(two_highs(&store, "a").await?, Some((3, 77, 30)));
+    }
+    store
+        .apply(vec![
+            max(
+                Counter {
+                    higher: 80,
+                    ..counter("a", 0)
+                },
+                &[Counter::higher],
+            ),
+            newer(4, -1),
+        ])
+        .await?;
+    assert_eq!(two_highs(&store, "a").await?, Some((4, 80, -1)));
+    let key_field = Follow::Newer {
+        schema: Counter::SCHEMA,
+        row: counter("b", 1).into_row(),
+        version: Counter::high,
+        fields: &[Counter::name],
+    };
+    assert!(is_schema(&store.apply(vec![key_field]).await));
+    Ok(())
+}
+
 /// The second insert changes nothing, whichever unique index is taken.
 pub async fn insert_if_absent_keeps_the_first(factory: &impl Factory) -> Verdict {
     let store = opened(factory).await?;

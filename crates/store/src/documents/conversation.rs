@@ -79,7 +79,8 @@ impl Conversation {
 }
 
 crate::document! {
-    /// One user's positions in one conversation. Every field only grows, but `max_seq`. Owner: the msg service.
+    /// One user's positions in one conversation. Every field only grows, but `max_seq`. Owner: the msg service; transfer sets the
+    /// bounds of a group's members where the log says that they came or left.
     pub struct UserSeq in "user_seqs" {
         /// User.
         pub user_id: String,
@@ -89,9 +90,9 @@ crate::document! {
         pub read_seq: i64,
         /// Smallest seq he may see.
         pub min_seq: i64,
-        /// Largest seq he may see, 0 = no bound.
+        /// Largest seq he may see, 0 = no bound, below 0 = none.
         pub max_seq: i64,
-        /// Member version that set the bounds (groups).
+        /// Version of the group's membership that set the bounds; 0 in a group: he has never been a member.
         pub member_version: i64,
         /// Marked as read up to here by the user himself; `read_seq` also rises with what he sends.
         pub marked_seq: i64,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 crate::document! {
     /// A group: the decisive document of every change of the group and of its membership. Owner: the group service.
-    pub struct Group in "groups", revision rev {
+    pub struct Group in "groups", revision rev, pending pending {
         /// Id.
         pub group_id: String,
         /// Shown name.
@@ -45,9 +45,12 @@ crate::document! {
         pub pending: Bytes,
         /// Revision.
         pub rev: i64,
+        /// What `pending` names in full: encoded by the group service, empty with it.
+        pub change: Bytes,
     }
     key [group_id];
     index by_pending [pending];
+    index by_time [create_time];
 }
 
 crate::document! {
@@ -81,7 +84,66 @@ crate::document! {
         pub left_time: i64,
         /// Revision.
         pub rev: i64,
+        /// Version of the membership that last let him in.
+        pub joined_version: i64,
+        /// Place in the list: 0 owner, 1 administrator, 2 ordinary, 9 who has left.
+        pub rank: i32,
     }
     key [group_id, user_id];
     index by_user [user_id, join_time];
+    index by_rank [group_id, rank, join_time];
+}
+
+crate::document! {
+    /// A user's changed profile on its way through his groups, as far as it has come. Owner: the group service.
+    pub struct MemberFanout in "member_fanouts", revision rev, pending pending {
+        /// Whose profile.
+        pub user_id: String,
+        /// Who changed it.
+        pub operator_id: String,
+        /// The last group that was told, in the order of ids.
+        pub after: String,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [user_id];
+    index by_pending [pending];
+}
+
+crate::document! {
+    /// An application to join a group; a later one of the same user replaces it. Owner: the group service.
+    pub struct GroupRequest in "group_requests", revision rev, pending pending {
+        /// Group.
+        pub group_id: String,
+        /// Who is to join.
+        pub user_id: String,
+        /// 0 open, 1 accepted, -1 refused.
+        pub handle_result: i32,
+        /// Message of the application.
+        pub req_msg: String,
+        /// Message of the answer.
+        pub handle_msg: String,
+        /// When it was made, ms.
+        pub req_time: i64,
+        /// Who answered.
+        pub handle_user_id: String,
+        /// When, ms.
+        pub handle_time: i64,
+        /// 2 invitation, 3 search, 4 QR code.
+        pub join_source: i32,
+        /// Who invited him; empty if he applied himself.
+        pub inviter_id: String,
+        /// The application's extension text.
+        pub ex: String,
+        /// Intent whose follow-up writes are not finished; empty when there is none.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [group_id, user_id];
+    index by_group [group_id, req_time];
+    index by_user [user_id, req_time];
+    index by_pending [pending];
 }

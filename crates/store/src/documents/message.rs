@@ -30,6 +30,8 @@ crate::document! {
         pub log_partition: u32,
         /// Log position: offset.
         pub log_offset: i64,
+        /// Version of the group's membership at its place; 0 outside groups.
+        pub member_version: i64,
     }
     key [stem, server_msg_id];
     unique by_seq [conversation_id, seq];
@@ -49,6 +51,8 @@ crate::document! {
         pub min_seq: i64,
         /// Highest membership version applied.
         pub member_version: i64,
+        /// Largest seq anybody may see, 0 = no bound, below 0 = none (a dismissed group).
+        pub closed_seq: i64,
     }
     key [conversation_id];
 }

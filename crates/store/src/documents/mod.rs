@@ -12,7 +12,7 @@ mod version;
 pub use conversation::{Conversation, Participants, UserSeq};
 pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
-pub use group::{Group, GroupMember};
+pub use group::{Group, GroupMember, GroupRequest, MemberFanout};
 pub use log::{AppliedOffset, LogTopic};
 pub use message::{Head, Hidden, Message};
 pub use user::{AppBadge, ClientConfig, PushToken, User, UserCommand, UserTokens};
@@ -40,6 +40,8 @@ pub const SCHEMAS: &[&Schema] = &[
     ProfileFanout::SCHEMA,
     Group::SCHEMA,
     GroupMember::SCHEMA,
+    GroupRequest::SCHEMA,
+    MemberFanout::SCHEMA,
     VersionHead::SCHEMA,
     Missed::SCHEMA,
     LogTopic::SCHEMA,

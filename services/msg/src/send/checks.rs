@@ -1,9 +1,11 @@
-//! Who may send what to whom (messages-and-sync.md 6.2, 6.4).
+//! Who may send what to whom (messages-and-sync.md 6.2, 6.3, 6.4).
 
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_types::{
     Code, ConversationId, Error, Result,
+    group::{role, status},
     msg::{content_type, option},
+    time::now_ms,
 };
 
 use crate::Service;
@@ -19,6 +21,37 @@ pub(super) fn user_may_send(msg: &MsgData) -> Result<()> {
 }
 
 impl Service {
+    /// The group and the sender's place in it. Administrators and the server's own notifications skip the sender.
+    pub(super) async fn check_group(&self, msg: &MsgData) -> Result<()> {
+        let refused = |code, why| Err(Error::new(code, why));
+        let group = msg.group_id.as_str();
+        let Some(status) = self.cache.group_status(&self.deps, group).await? else {
+            return refused(Code::GROUP_ID_NOT_FOUND, "there is no such group");
+        };
+        if status == status::DISMISSED && msg.content_type != content_type::GROUP_DISMISSED {
+            return refused(Code::GROUP_DISMISSED, "the group is dismissed");
+        }
+        let server_made = (1000..=5000).contains(&msg.content_type);
+        if server_made || self.deps.admins.contains(&msg.send_id) {
+            return Ok(());
+        }
+        let member = self.cache.member(&self.deps, group, &msg.send_id).await?;
+        match member {
+            None => refused(
+                Code::NOT_IN_GROUP,
+                "the sender is not a member of the group",
+            ),
+            Some(member) if member.role == role::OWNER => Ok(()),
+            Some(member) if member.mute_end >= now_ms() => {
+                refused(Code::MUTED_IN_GROUP, "the sender is muted")
+            }
+            Some(member) if status == status::MUTED && member.role != role::ADMIN => {
+                refused(Code::MUTED_GROUP, "the group is muted")
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Blocks, friendship and the receiver's options, for single chats. Administrators and the server's own notifications
     /// skip the relation checks.
     pub(super) async fn check_single(

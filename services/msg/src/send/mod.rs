@@ -10,7 +10,7 @@ mod options;
 use bytes::Bytes;
 use magpie_log::Topic;
 use magpie_proto::{
-    magpie::log::Inbound,
+    magpie::log::{Inbound, Membership},
     openim::{msg::SendMsgResp, sdkws::MsgData},
 };
 use magpie_service::{Caller, Context, trace};
@@ -33,28 +33,60 @@ impl Service {
             checks::user_may_send(&msg)?;
         }
         claims::correct(ctx, &mut msg);
-        if session == SessionType::Group {
-            return Err(Error::new(
-                magpie_types::Code::GROUP_ID_NOT_FOUND,
-                "there is no such group",
-            ));
-        }
         if msg.client_msg_id.is_empty() {
             msg.client_msg_id = magpie_types::ids::random_client_msg_id();
         }
         options::force(&mut msg);
         let is_notification = is_off(&msg, option::IS_NOT_NOTIFICATION);
         let chat = match session {
+            SessionType::Single => ConversationId::single(&msg.send_id, &msg.recv_id),
+            SessionType::Group => ConversationId::group(&msg.group_id),
             SessionType::Notification => {
                 ConversationId::notification_chat(&msg.send_id, &msg.recv_id)
             }
-            _ => ConversationId::single(&msg.send_id, &msg.recv_id),
         };
-        self.pair_participants(chat.stem(), &msg.send_id, &msg.recv_id)
-            .await?;
+        if session == SessionType::Group {
+            self.check_group(&msg).await?;
+            self.group_participants(&msg.group_id).await?;
+        } else {
+            self.pair_participants(chat.stem(), &msg.send_id, &msg.recv_id)
+                .await?;
+        }
         if session == SessionType::Single {
             self.check_single(&mut msg, &chat, is_notification).await?;
         }
+        self.append_all(ctx, &chat, msg, None).await
+    }
+
+    /// A notification of a group together with the change of the membership that it tells; from the group service alone.
+    pub(crate) async fn announce_membership(
+        &self,
+        ctx: &Context,
+        mut msg: MsgData,
+        membership: Membership,
+    ) -> Result<()> {
+        ctx.require_internal()?;
+        if self.validate(&msg)? != SessionType::Group || membership.version < 1 {
+            return Err(Error::args("a membership needs a group and a version"));
+        }
+        options::force(&mut msg);
+        let chat = ConversationId::group(&msg.group_id);
+        self.group_participants(&msg.group_id).await?;
+        self.append_all(ctx, &chat, msg, Some(membership))
+            .await
+            .map(drop)
+    }
+
+    /// Appends a checked message to its stream, a notification that shows in the chat to both streams. Who joins gets both, so his
+    /// joining travels with the first; who leaves gets both, so his leaving travels with the last.
+    async fn append_all(
+        &self,
+        ctx: &Context,
+        chat: &ConversationId,
+        mut msg: MsgData,
+        membership: Option<Membership>,
+    ) -> Result<SendMsgResp> {
+        let is_notification = is_off(&msg, option::IS_NOT_NOTIFICATION);
         let now = now_ms();
         if msg.send_time == 0 {
             msg.send_time = now;
@@ -65,7 +97,7 @@ impl Service {
         msg.seq = 0;
         msg.is_read = false;
         if !is_notification {
-            return self.append(ctx, &chat, msg, None).await;
+            return self.append(ctx, chat, msg, None, membership).await;
         }
         let in_chat = msg
             .options
@@ -74,16 +106,20 @@ impl Service {
             .unwrap_or(false);
         if !in_chat {
             return self
-                .append(ctx, &chat.notification_stream(), msg, None)
+                .append(ctx, &chat.notification_stream(), msg, None, membership)
                 .await;
         }
         // The notification goes before its chat copy: the wasm client otherwise never raises its event (clients.md 4).
         let copy = options::chat_copy(&mut msg);
         let shared = ServerMsgId::derive(chat.as_str(), &msg.send_id, &msg.client_msg_id);
         let id = is_off(&msg, option::HISTORY).then_some(shared);
-        self.append(ctx, &chat.notification_stream(), msg, id)
+        let (first, last) = match membership {
+            Some(change) if change.joined.is_empty() => (None, Some(change)),
+            other => (other, None),
+        };
+        self.append(ctx, &chat.notification_stream(), msg, id, first)
             .await?;
-        self.append(ctx, &chat, copy, None).await
+        self.append(ctx, chat, copy, None, last).await
     }
 
     /// Rules on the message itself (1001), the same for every sender.
@@ -134,6 +170,7 @@ impl Service {
         conversation: &ConversationId,
         mut msg: MsgData,
         id: Option<ServerMsgId>,
+        membership: Option<Membership>,
     ) -> Result<SendMsgResp> {
         let id = id.unwrap_or_else(|| {
             ServerMsgId::derive(conversation.as_str(), &msg.send_id, &msg.client_msg_id)
@@ -155,9 +192,14 @@ impl Service {
             content.type = msg.content_type,
             stored,
         );
-        let mut receiver_ids = vec![msg.recv_id.clone()];
-        if msg.send_id != msg.recv_id && !is_off(&msg, option::SENDER_SYNC) {
-            receiver_ids.push(msg.send_id.clone());
+        let in_group = msg.session_type == SessionType::Group.number();
+        let skip_sender = is_off(&msg, option::SENDER_SYNC);
+        let mut receiver_ids = Vec::new();
+        if !in_group {
+            receiver_ids.push(msg.recv_id.clone());
+            if msg.send_id != msg.recv_id && !skip_sender {
+                receiver_ids.push(msg.send_id.clone());
+            }
         }
         let record = Inbound {
             conversation_id: conversation.to_string(),
@@ -166,7 +208,11 @@ impl Service {
             connection_id: ctx.connection_id.clone(),
             sender_id: msg.send_id.clone(),
             receiver_ids,
-            group_id: String::new(),
+            group_id: if in_group {
+                msg.group_id.clone()
+            } else {
+                String::new()
+            },
             server_msg_id: Bytes::copy_from_slice(&id.0),
             client_msg_id: msg.client_msg_id.clone(),
             send_time: msg.send_time,
@@ -177,6 +223,8 @@ impl Service {
             traceparent: trace::traceparent(&span),
             session_type: msg.session_type,
             version: magpie_proto::RECORD_VERSION,
+            membership,
+            skip_sender: in_group && skip_sender,
             msg: msg.encode_to_vec().into(),
         };
         let appended = self.deps.log.append(

@@ -4,6 +4,7 @@
 
 mod access;
 mod change;
+mod groups;
 mod pull;
 mod read;
 mod relations;

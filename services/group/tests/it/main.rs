@@ -1,0 +1,12 @@
+//! The group service with the real user, conversation, msg and transfer services, on SQLite and a local log.
+
+#![cfg(test)]
+
+mod access;
+mod crash;
+mod lists;
+mod membership;
+mod races;
+mod requests;
+mod roles;
+mod world;
