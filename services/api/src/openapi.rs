@@ -113,6 +113,9 @@ fn who(access: Access) -> String {
             "For the user named in `{}`, and administrators.",
             fields.join("` or `")
         ),
+        Access::OwnOrManager(user, group) => format!(
+            "For the user named in `{user}`, who manages the group named in `{group}`, and administrators."
+        ),
         Access::Member(field) => {
             format!("For members of the group named in `{field}`, and administrators.")
         }

@@ -376,7 +376,7 @@ async fn presence_is_asked_in_three_ways() {
 async fn what_is_not_built_says_so() {
     let world = world(magpie_api::Config::default()).await;
     let admin = world.admin().await;
-    for path in ["/user/get_user_client_config", "/config/get_config_list"] {
+    for path in ["/object/part_limit", "/config/get_config_list"] {
         let answer = world.post(&admin, path, json!({})).await;
         assert_eq!((answer.status, answer.code()), (501, 1000));
         assert_eq!(answer.body["errDlt"], format!("{path} is not built yet"));

@@ -1,6 +1,8 @@
 //! End-to-end tests against real processes, on embedded engines or (`MAGPIE_TEST_ENGINES=cluster`) as a cluster.
 
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod cluster;

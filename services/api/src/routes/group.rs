@@ -3,7 +3,7 @@
 use magpie_discovery::name::GROUP;
 use magpie_proto::openim::group::group_client::GroupClient;
 
-use super::Access::{Admin, Any, Manager, Member, Own, Owner};
+use super::Access::{Admin, Any, Manager, Member, Own, OwnOrManager, Owner};
 
 super::plain! { ROUTES: GroupClient of GROUP;
     "/group/create_group": Own(&["ownerUserID"]) => create_group;
@@ -28,7 +28,7 @@ super::plain! { ROUTES: GroupClient of GROUP;
     "/group/get_recv_group_applicationList": Own(&["fromUserID"]) => get_group_application_list;
     "/group/get_user_req_group_applicationList": Own(&["userID"]) => get_user_req_application_list;
     "/group/get_group_users_req_application_list": Manager("groupID") => get_group_users_req_application_list with "userIDs";
-    "/group/get_specified_user_group_request_info": Own(&["userID"]) => get_specified_user_group_request_info;
+    "/group/get_specified_user_group_request_info": OwnOrManager("userID", "groupID") => get_specified_user_group_request_info;
     "/group/get_group_application_unhandled_count": Own(&["userID"]) => get_group_application_unhandled_count;
     "/group/get_groups": Admin => get_groups;
     "/group/get_group_member_user_id": Member("groupID") => get_group_member_user_i_ds;

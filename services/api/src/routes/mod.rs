@@ -41,6 +41,8 @@ pub enum Access {
     Any,
     /// A user whom one of these fields names.
     Own(&'static [&'static str]),
+    /// The user whom the first field names, or one who manages the group that the second one names.
+    OwnOrManager(&'static str, &'static str),
     /// A member of the group that this field names.
     Member(&'static str),
     /// Its owner or one of its administrators.
@@ -57,6 +59,7 @@ impl fmt::Display for Access {
             Self::Open => f.write_str("everybody"),
             Self::Any => f.write_str("every user"),
             Self::Own(fields) => f.write_str(&fields.join(" or ")),
+            Self::OwnOrManager(user, group) => write!(f, "{user} or managers of {group}"),
             Self::Member(field) => write!(f, "members of {field}"),
             Self::Manager(field) => write!(f, "managers of {field}"),
             Self::Owner(field) => write!(f, "owner of {field}"),
@@ -94,6 +97,11 @@ pub(crate) enum Shape {
 }
 
 impl Route {
+    /// Whether it is one RPC, with the RPC's own body and answer.
+    pub fn is_plain(&self) -> bool {
+        self.is_implemented() && self.shapes.is_none()
+    }
+
     /// Whether there is something behind it, if only an RPC that is not built.
     pub(crate) fn is_implemented(&self) -> bool {
         self.handler.is_some()

@@ -6,7 +6,7 @@ use magpie_proto::openim::third::third_client::ThirdClient;
 use super::Access::{Admin, Any, Own};
 
 super::plain! { ROUTES: ThirdClient of THIRD;
-    "/third/fcm_update_token": Any => fcm_update_token;
+    "/third/fcm_update_token": Own(&["account"]) => fcm_update_token;
     "/third/set_app_badge": Own(&["userID"]) => set_app_badge;
     "/third/logs/upload": Any => upload_logs;
     "/third/logs/delete": Admin => delete_logs;

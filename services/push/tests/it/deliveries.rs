@@ -1,13 +1,9 @@
 //! The push worker: who is called, what is dropped, and what one gateway's trouble means for the others.
 
-#![cfg(test)]
-
-mod world;
-
 use std::sync::atomic::Ordering;
 
+use crate::world::*;
 use magpie_proto::magpie::log::Stored;
-use world::*;
 
 #[tokio::test]
 async fn a_batch_is_one_call_per_gateway_for_the_users_connected_there() {

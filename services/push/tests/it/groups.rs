@@ -1,17 +1,12 @@
 //! Who gets a group's records: the members at their place, whatever the rows of the store say by then.
 
-#![cfg(test)]
-
-#[expect(dead_code, reason = "shared with the tests of deliveries")]
-mod world;
-
+use crate::world::*;
 use magpie_proto::magpie::log::{Membership, Stored};
 use magpie_store::{
     Documents as _,
     documents::{Group, GroupMember},
 };
 use prost::Message as _;
-use world::*;
 
 const G: &str = "g1";
 
