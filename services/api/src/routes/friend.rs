@@ -3,7 +3,7 @@
 use magpie_discovery::name::FRIEND;
 use magpie_proto::openim::relation::friend_client::FriendClient;
 
-use super::Access::{Admin, Any, Own};
+use super::Access::{Admin, Own};
 
 super::plain! { ROUTES: FriendClient of FRIEND;
     "/friend/add_friend": Own(&["fromUserID"]) => apply_to_add_friend;
@@ -25,7 +25,7 @@ super::plain! { ROUTES: FriendClient of FRIEND;
     "/friend/remove_black": Own(&["ownerUserID"]) => remove_black;
     "/friend/get_black_list": Own(&["userID"]) => get_pagination_blacks;
     "/friend/get_specified_blacks": Own(&["ownerUserID"]) => get_specified_blacks;
-    "/friend/get_incremental_blacks": Any => get_incremental_blacks;
+    "/friend/get_incremental_blacks": Own(&["userID"]) => get_incremental_blacks;
     "/friend/get_incremental_friends": Own(&["userID"]) => get_incremental_friends;
     "/friend/get_full_friend_user_ids": Own(&["userID"]) => get_full_friend_user_i_ds;
 }

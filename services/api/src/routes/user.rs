@@ -11,7 +11,7 @@ super::plain! { ROUTES: UserClient of USER;
     "/user/user_register": Admin => user_register;
     "/user/update_user_info": Own(&["userInfo.userID"]) => update_user_info;
     "/user/update_user_info_ex": Own(&["userInfo.userID"]) => update_user_info_ex;
-    "/user/set_global_msg_recv_opt": Any => set_global_recv_message_opt;
+    "/user/set_global_msg_recv_opt": Own(&["userID"]) => set_global_recv_message_opt;
     "/user/get_users_info": Any => get_designate_users with "userIDs";
     "/user/get_all_users_uid": Admin => get_all_user_id;
     "/user/account_check": Admin => account_check with "checkUserIDs";
