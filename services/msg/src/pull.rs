@@ -126,11 +126,16 @@ impl Service {
         let mut resp = GetSeqMessageResp::default();
         let mut budget = Budget::new(self.config.max_pull_bytes);
         for asked in req.conversations {
-            // Every conversation asked for has an entry: TypeScript clients read it unchecked.
+            // Every conversation asked for has an entry: TypeScript clients read it unchecked. They don't see one whose value is
+            // the default, which has no bytes; so what asks for nothing that could be there is told that this is the end.
             let conversation = ConversationId::trusted(asked.conversation_id);
-            let mut pulled = PullMsgs::default();
+            let mut pulled = PullMsgs {
+                is_end: true,
+                ..PullMsgs::default()
+            };
             if let Some(view) = self.view(ctx, &req.user_id, &conversation).await? {
                 let Window { low, high } = view.window();
+                pulled.is_end = !asked.seqs.iter().any(|seq| (low..=high).contains(seq));
                 let (below, above) = asked
                     .seqs
                     .iter()

@@ -253,6 +253,12 @@ impl Comparison<'_> {
             (Value::String(then), Value::String(now)) => self.bindings.bind_text(name, then, now),
             (Value::Number(then), Value::Number(now)) => match (then.as_i64(), now.as_i64()) {
                 (Some(then), Some(now)) if then > 1_000_000_000 => {
+                    // When a message was made is not when what it tells was made, even if both were recorded in one ms.
+                    let of_message = path.contains(".Msgs[") && !path.contains(".#.");
+                    let name = match name {
+                        "createTime" if of_message => "createTime of a message",
+                        name => name,
+                    };
                     self.bindings.bind_time(name, then, now)
                 }
                 _ => Ok(()),

@@ -207,6 +207,23 @@ fn split_own_close(steps: &mut Vec<Step>, raw: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Recordings show a text that holds JSON a second time, decoded, and name what differs in both. What differs is a member of the
+/// decoded form, where it is known; the text as a whole then isn't anything.
+fn inside_texts(volatile: HashSet<String>) -> HashSet<String> {
+    let decoded = |path: &String| {
+        let (message, inside) = path.split_once(".content_json.")?;
+        let inside = inside.replace("detail_json.", "detail.#.");
+        (inside != "detail").then(|| format!("{message}.content.#.{inside}"))
+    };
+    let inside: HashSet<String> = volatile.iter().filter_map(decoded).collect();
+    let known = |path: &str| inside.iter().any(|i| i.starts_with(&format!("{path}.#.")));
+    volatile
+        .into_iter()
+        .filter(|path| !path.contains(".content_json.") && !known(path))
+        .chain(inside.iter().cloned())
+        .collect()
+}
+
 fn line(mut raw: Value, nth: usize) -> Line {
     let conn = raw["conn"].as_str().unwrap_or_default().to_owned();
     let order = raw["order"].as_i64().unwrap_or_default();
@@ -220,6 +237,7 @@ fn line(mut raw: Value, nth: usize) -> Line {
                 .collect()
         })
         .unwrap_or_default();
+    volatile = inside_texts(volatile);
     if let Some(members) = raw.as_object_mut() {
         members.retain(|name, _| !BOOKKEEPING.contains(&name.as_str()) && name != "request");
         if members

@@ -41,6 +41,10 @@ macro_rules! cases {
 }
 
 cases! {
+    friend_apply = "friend-apply",
+    friend_list_update_delete = "friend-list-update-delete",
+    msg_black_and_recvopt = "msg-black-and-recvopt",
+    user_notification_accounts_and_config = "user-notification-accounts-and-config",
     auth_admin_token = "auth-admin-token",
     auth_parse_token = "auth-parse-token",
     msg_content_types = "msg-content-types",
