@@ -41,12 +41,7 @@ struct Inner {
 
 impl Connector {
     pub(crate) fn new(etcd: Etcd) -> Result<Self, Unusable> {
-        if etcd.endpoints.is_empty() {
-            return Err(Unusable::NoEndpoint);
-        }
-        if etcd.lease < Duration::from_secs(2) || etcd.lease < 3 * etcd.renewal {
-            return Err(Unusable::Lease(etcd.lease));
-        }
+        etcd.check()?;
         let mut options = ConnectOptions::new()
             .with_connect_timeout(etcd.timeout)
             .with_keep_alive(KEEPALIVE, etcd.timeout)
@@ -63,8 +58,6 @@ impl Connector {
                 set = set.domain_name(domain);
             }
             options = options.with_tls(set);
-        } else if let Some(https) = etcd.endpoints.iter().find(|e| e.starts_with("https:")) {
-            return Err(Unusable::NoAuthority(https.clone()));
         }
         Ok(Self(Arc::new(Inner {
             etcd,

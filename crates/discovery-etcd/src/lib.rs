@@ -57,6 +57,11 @@ impl EtcdRegistry {
         }))
     }
 
+    /// Returns once etcd has told what is registered, without a limit.
+    pub async fn ready(&self) {
+        self.table.was_read().await;
+    }
+
     /// Keeps an instance registered until the handle is used to end that. `address` is `host:port` as others reach it; the id
     /// must be unique in the service and never be used again for something else.
     pub fn register(

@@ -13,6 +13,30 @@ pub struct Options {
     pub calls: Calls,
 }
 
+impl Etcd {
+    /// Refuses what can't work, without asking etcd.
+    pub fn check(&self) -> Result<(), Unusable> {
+        if self.endpoints.is_empty() {
+            return Err(Unusable::NoEndpoint);
+        }
+        for endpoint in &self.endpoints {
+            let is_one = endpoint.parse::<http::Uri>().is_ok_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.port().is_some()
+            });
+            if !is_one {
+                return Err(Unusable::Endpoint(endpoint.clone()));
+            }
+            if self.tls.is_none() && endpoint.starts_with("https:") {
+                return Err(Unusable::NoAuthority(endpoint.clone()));
+            }
+        }
+        if self.lease < Duration::from_secs(2) || self.lease < 3 * self.renewal {
+            return Err(Unusable::Lease(self.lease));
+        }
+        Ok(())
+    }
+}
+
 /// The way to etcd, and registrations.
 #[derive(Debug, Clone)]
 pub struct Etcd {
@@ -117,6 +141,9 @@ pub enum Unusable {
     /// There is no etcd to ask.
     #[error("no etcd endpoint is configured; name at least one, like http://127.0.0.1:2379")]
     NoEndpoint,
+    /// Something else than an address of etcd.
+    #[error("{0:?} is no endpoint of etcd; one looks like http://127.0.0.1:2379")]
+    Endpoint(String),
     /// Encryption without knowing whom to trust.
     #[error("{0} needs the certificate of its authority (tls)")]
     NoAuthority(String),

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -28,6 +29,8 @@ pub(crate) struct Table {
     limits: Arc<Calls>,
     hook: Hook,
     state: Mutex<State>,
+    /// Whether etcd has answered once.
+    read: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -50,7 +53,15 @@ impl Table {
             limits: Arc::new(calls),
             hook,
             state: Mutex::default(),
+            read: watch::Sender::new(false),
         }
+    }
+
+    /// Returns once etcd has told what is registered.
+    pub(crate) async fn was_read(&self) {
+        let mut read = self.read.subscribe();
+        // It fails only without the sender, which is borrowed here.
+        let _there = read.wait_for(|read| *read).await;
     }
 
     pub(crate) fn service(&self, name: &str) -> Arc<Service> {
@@ -85,6 +96,7 @@ impl Table {
         for (key, instance) in registered {
             self.put(key, instance);
         }
+        self.read.send_replace(true);
     }
 
     /// An instance is registered, for the first time or again.

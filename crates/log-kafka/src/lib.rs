@@ -80,7 +80,7 @@ impl KafkaLog {
     /// `Unavailable` says that no broker answers or what it refuses; `Damaged` that a topic is not as it must be. Both say
     /// what to do. Settings that are less than safe are logged, and answered by [`warnings`](Self::warnings).
     pub async fn open(options: Options) -> Result<Arc<Self>> {
-        options.check()?;
+        options.check().map_err(LogError::Unavailable)?;
         let found = topics::prepare(&options).await?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");

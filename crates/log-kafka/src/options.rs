@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use magpie_log::{LogError, Result, Topic};
+use magpie_log::Topic;
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 /// What a record needs beside key and value in a request: headers of record, batch and request.
@@ -20,6 +20,9 @@ const ALIASES: [&str; 6] = [
     "max.in.flight.requests.per.connection",
     "max.partition.fetch.bytes",
 ];
+
+/// What records can be packed with.
+const COMPRESSIONS: [&str; 4] = ["none", "lz4", "snappy", "gzip"];
 
 /// The offset that a group without a committed one starts from: (topic, group, incarnation, partition) → next offset. It is
 /// asked on the consumer's own thread and may block. `None`: the oldest record.
@@ -130,23 +133,41 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// Refuses settings that would break a promise of the log.
-    pub(crate) fn check(&self) -> Result<()> {
-        let refuse = |why: String| Err(LogError::Unavailable(why));
+    /// Refuses settings that can't work or would break a promise of the log, without asking a broker. What it says begins with the
+    /// name of the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if self.brokers.is_empty() || !self.brokers.split(',').all(is_address) {
+            return Err(format!(
+                "brokers is {:?}; it is host:port,host:port",
+                self.brokers
+            ));
+        }
         if self.partitions == 0 || self.replication == 0 {
-            return refuse("the log needs at least one partition and one replica".to_owned());
+            return Err("partitions and replication must be at least 1".to_owned());
+        }
+        if !COMPRESSIONS.contains(&self.compression.as_str()) {
+            return Err(format!(
+                "compression is {:?}; it is one of {}",
+                self.compression,
+                COMPRESSIONS.join(", ")
+            ));
         }
         if self.max_backlog_age * 2 > self.retention {
-            return refuse(
-                "the log's max_backlog_age must be below half of its retention".to_owned(),
-            );
+            return Err("max_backlog must be below half of the retention".to_owned());
+        }
+        if self.batch_spacing >= self.session_timeout {
+            return Err("batch_spacing must be below the session_timeout".to_owned());
         }
         let ours: Vec<_> = [self.common(), self.of_producer(), self.of_consumer("")].concat();
         for name in self.properties.keys() {
             if ours.iter().any(|(key, _)| key == name) || ALIASES.contains(&name.as_str()) {
-                return refuse(format!(
-                    "the Kafka property {name} can't be set: Magpie sets it itself"
-                ));
+                return Err(format!("properties has {name}, which Magpie sets itself"));
+            }
+        }
+        for config in [self.admin(), self.producer(), self.consumer("check")] {
+            // The library's text names the property; it does not show values of passwords.
+            if let Err(e) = config.create_native_config() {
+                return Err(format!("properties: {e}"));
             }
         }
         Ok(())
@@ -296,6 +317,11 @@ impl Options {
     pub(crate) fn max_message(&self) -> usize {
         self.max_record + RECORD_OVERHEAD
     }
+}
+
+fn is_address(broker: &str) -> bool {
+    let (host, port) = broker.trim().rsplit_once(':').unwrap_or_default();
+    !host.is_empty() && port.parse::<u16>().is_ok()
 }
 
 fn millis(duration: Duration) -> String {

@@ -42,7 +42,7 @@ pub struct Repartition {
 impl Repartition {
     /// Of the topics that these options name.
     pub fn of(options: Options) -> Result<Self> {
-        options.check()?;
+        options.check().map_err(LogError::Unavailable)?;
         let admin = topics::connect(&options)?;
         Ok(Self { options, admin })
     }

@@ -80,6 +80,21 @@ impl Options {
             identity_files: None,
         }
     }
+
+    /// Refuses what can't work, without asking Redis.
+    pub fn check(&self) -> Result<(), OpenError> {
+        self.target().map(drop)
+    }
+
+    fn target(&self) -> Result<(Keys, Target), OpenError> {
+        let keys = Keys::new(&self.prefix).ok_or(OpenError::Prefix)?;
+        if self.deadline.is_zero() || self.deadline > MAX_DEADLINE {
+            return Err(OpenError::Deadline);
+        }
+        let url = self.url.expose_secret();
+        let target = Target::parse(url, certificates(self)?, self.deadline)?;
+        Ok((keys, target))
+    }
 }
 
 /// Why the options can't be used. Never says the URL: it may hold a password.
@@ -132,13 +147,8 @@ pub struct RedisPresence {
 impl RedisPresence {
     /// Opens presence; Redis may be away. `registered` names the gateways that discovery knows. To be called in a runtime.
     pub fn open(options: &Options, registered: Registered) -> Result<Arc<Self>, OpenError> {
-        let keys = Keys::new(&options.prefix).ok_or(OpenError::Prefix)?;
-        let deadline = options.deadline;
-        if deadline.is_zero() || deadline > MAX_DEADLINE {
-            return Err(OpenError::Deadline);
-        }
-        let url = options.url.expose_secret();
-        let target = Arc::new(Target::parse(url, certificates(options)?, deadline)?);
+        let (keys, target) = options.target()?;
+        let (target, deadline) = (Arc::new(target), options.deadline);
         let changes = broadcast::channel(CHANGES).0;
         let notices = broadcast::channel(CHANGES).0;
         let subscribed = Arc::new(watch::Sender::new(false));

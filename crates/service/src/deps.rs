@@ -1,9 +1,10 @@
 //! What a service is given to work with: the engines, the way to other services, tasks and the shutdown signal.
 
-use magpie_discovery::{Channel, SharedRegistry};
+use magpie_discovery::{Channel, SharedRegistry, name};
 use magpie_log::SharedLog;
-use magpie_presence::SharedPresence;
+use magpie_presence::{Lookup, Places, PresenceError, SharedPresence};
 use magpie_store::SharedStore;
+use magpie_types::UserId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Cheap to clone; only the binary knows which engines these are.
@@ -31,5 +32,23 @@ impl Deps {
     /// A channel to a service, for a generated client.
     pub fn channel(&self, service: &'static str) -> Channel {
         self.registry.channel(service)
+    }
+
+    /// Where users are connected. While presence can't be read every registered gateway is unknown and so to be asked, for
+    /// unknown is not offline; it is an error only if none is registered.
+    pub async fn whereabouts(&self, users: &[UserId]) -> Result<Lookup, PresenceError> {
+        let error = match self.presence.lookup(users).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        metrics::counter!("magpie_presence_blind_total").increment(1);
+        let gateways = self.registry.instances(name::GATEWAY);
+        if gateways.is_empty() {
+            return Err(error);
+        }
+        Ok(Lookup {
+            users: vec![Places::default(); users.len()],
+            unknown: gateways.into_iter().map(|(id, _)| id.into()).collect(),
+        })
     }
 }

@@ -27,9 +27,7 @@ use crate::{
     Caller, Context, Deps, IntoStatus as _,
     health::Readiness,
     listen::{Calls, GRACE, Limits, Listener},
-    send,
-    serve::with_reflection,
-    trace,
+    send, trace,
 };
 
 /// The gRPC port.
@@ -106,7 +104,17 @@ pub async fn serve(
             .run_until_cancelled(readiness.report(reporter, &names))
             .await;
     });
-    let mut router = with_reflection(health);
+    let mut routes = Routes::new(health);
+    // The descriptor set is our own, made by the build; only what is served here is named.
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(magpie_proto::DESCRIPTOR_SET);
+    for (service, _) in SERVICES {
+        reflection = reflection.with_service_name(*service);
+    }
+    if let Ok(reflection) = reflection.build_v1() {
+        routes = routes.add_service(reflection);
+    }
+    let mut router = routes.into_axum_router();
     for (service, name) in SERVICES {
         router = router.route_service(
             &format!("/{service}/{{method}}"),

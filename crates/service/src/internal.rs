@@ -148,12 +148,17 @@ impl Internal {
         let proof = headers
             .get(PROOF)
             .ok_or_else(|| foreign("the call has no proof"))?;
-        jsonwebtoken::decode::<Claims>(proof.as_bytes(), &self.decoding, &self.validation)
-            .map_err(|e| {
-                foreign(&format!(
-                    "its proof is not good ({e}); all need the same secret and time"
-                ))
-            })?;
+        let not_good = |why: &dyn std::fmt::Display| {
+            foreign(&format!(
+                "its proof is not good ({why}); all need the same secret and time"
+            ))
+        };
+        let proof =
+            jsonwebtoken::decode::<Claims>(proof.as_bytes(), &self.decoding, &self.validation)
+                .map_err(|e| not_good(&e))?;
+        if proof.claims.exp > now_ms() / 1000 + LIFE + LEEWAY.cast_signed() {
+            return Err(not_good(&"it ends too late"));
+        }
         let version = headers.get(VERSION).and_then(|v| v.to_str().ok());
         let version = version.and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
         // During an update the version before and the next one are there as well.

@@ -59,19 +59,23 @@ impl Signals {
     }
 }
 
-/// Waits for a signal (or for `deps.shutdown`, which a failed part cancels), then ends everything in order: readiness, then
-/// `leave` (the process deregisters, so that nobody sends it more), then `deps.shutdown`, then the tasks.
-pub async fn until_stopped(
+/// Returns at a signal, or when `deps.shutdown` is cancelled because a part of the process failed.
+pub async fn stop_wanted(deps: &Deps, signals: &mut Signals) {
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; a second signal forces"),
+        () = deps.shutdown.cancelled() => tracing::warn!("stopping because a part of the process ended"),
+    }
+}
+
+/// Ends everything in order: readiness, then `leave` (the process deregisters, so that nobody sends it more), then
+/// `deps.shutdown`, then the tasks.
+pub async fn drain(
     deps: &Deps,
     readiness: &Readiness,
     signals: &mut Signals,
     config: &Config,
     leave: impl Future<Output = ()>,
 ) -> End {
-    tokio::select! {
-        () = signals.next() => tracing::info!("stopping; a second signal forces"),
-        () = deps.shutdown.cancelled() => tracing::warn!("stopping because a part of the process ended"),
-    }
     readiness.set(false);
     let drain = async {
         leave.await;

@@ -1,8 +1,8 @@
 //! How a process serves its services to the others of the cluster, and stops.
 //!
-//! The services are behind the [`Guard`](crate::internal::Guard); health and reflection are not. Health also answers under the
-//! instance's own name ([`magpie_discovery::health_name`]), by which the others judge an instance whose registration vanished.
-//! The order of an end is `run::until_stopped`'s: readiness fails, the process deregisters, the others have a moment to notice,
+//! The services are behind the [`Guard`](crate::internal::Guard); health is not. It also answers under the instance's own name
+//! ([`magpie_discovery::health_name`]), by which the others judge an instance whose registration vanished.
+//! The order of an end is `run::drain`'s: readiness fails, the process deregisters, the others have a moment to notice,
 //! then `shutdown` ends this server, which finishes the calls under way.
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +15,6 @@ use tonic::{
     service::Routes,
     transport::{self, Server},
 };
-use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceBuilder;
 
 use crate::{
@@ -94,7 +93,8 @@ pub async fn serve(
     };
     let guard = internal.guard(&member.instance, limits);
     let services = member.routes.prepare().into_axum_router();
-    let router = with_reflection(health)
+    let router = Routes::new(health)
+        .into_axum_router()
         .fallback_service(ServiceBuilder::new().layer(guard).service(services));
     let limits = listen::Limits {
         connections: config.max_connections,
@@ -119,17 +119,4 @@ pub async fn serve(
         end = server => end,
         never = report => never,
     }
-}
-
-/// Health and reflection, which every gRPC port has.
-pub(crate) fn with_reflection(health: HealthServer<impl Health>) -> axum::Router {
-    let mut routes = Routes::new(health);
-    // The descriptor set is our own, made by the build.
-    if let Ok(reflection) = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(magpie_proto::DESCRIPTOR_SET)
-        .build_v1()
-    {
-        routes = routes.add_service(reflection);
-    }
-    routes.into_axum_router()
 }

@@ -113,18 +113,20 @@ async fn without_the_clusters_proof_nothing_is_let_in() {
     assert_eq!(refused.code(), Code::Unauthenticated);
 }
 
-/// Signed with the right secret, but not for this: a token of a user, one for others, one without an end, one that ended.
+/// Signed with the right secret, but not for this: a token of a user, one for others, one without an end, one
+/// that ended, one that would never end.
 #[tokio::test]
 async fn other_tokens_are_no_proof() {
     let ours = cluster("s");
     let key = jsonwebtoken::EncodingKey::from_secret(b"s");
     let later = magpie_types::time::now_ms() / 1000 + 100;
-    let earlier = later - 1000;
+    let (earlier, never) = (later - 1000, later + 100 * 365 * 24 * 3600);
     for claims in [
         serde_json::json!({ "UserID": "u", "PlatformID": 1, "exp": later }),
         serde_json::json!({ "aud": "somebody", "exp": later }),
         serde_json::json!({ "aud": "magpie.internal" }),
         serde_json::json!({ "aud": "magpie.internal", "exp": earlier }),
+        serde_json::json!({ "aud": "magpie.internal", "exp": never }),
     ] {
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
         let mut request = sealed(&ours, Some(context(Caller::Internal)));

@@ -16,6 +16,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     Options,
     error::{code, unavailable},
+    options::unusable,
 };
 
 /// The oldest supported release.
@@ -55,13 +56,7 @@ pub(crate) fn write_concern(timeout: Duration) -> WriteConcern {
 async fn client_options(options: &Options) -> Result<ClientOptions, StoreError> {
     let uri = options.uri.expose_secret();
     let mut parsed = ClientOptions::parse(uri).await.map_err(|e| {
-        // The driver's text may quote parts of the URI.
-        let reason = if uri.contains('@') {
-            "its text is withheld because it has a password; percent-encode special characters"
-                .to_owned()
-        } else {
-            e.kind.to_string()
-        };
+        let reason = unusable(uri, &e);
         StoreError::Unavailable(format!("the MongoDB URI is not usable: {reason}"))
     })?;
     parsed.app_name = Some(options.app_name.clone());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use mongodb::options::ConnectionString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Settings of a [`MongoStore`](crate::MongoStore).
 #[derive(Debug, Clone)]
@@ -42,5 +43,23 @@ impl Options {
             heartbeat: Duration::from_secs(2),
             pool_size: 32,
         }
+    }
+
+    /// Refuses a connection string that can't work, without asking a server or DNS.
+    pub fn check(&self) -> Result<(), String> {
+        let uri = self.uri.expose_secret();
+        ConnectionString::parse(uri)
+            .map(drop)
+            .map_err(|e| unusable(uri, &e))
+    }
+}
+
+/// What is wrong with a connection string. The driver's text may quote parts of it.
+pub(crate) fn unusable(uri: &str, error: &mongodb::error::Error) -> String {
+    if uri.contains('@') {
+        "its text is withheld because it has a password; percent-encode special characters"
+            .to_owned()
+    } else {
+        error.kind.to_string()
     }
 }

@@ -78,6 +78,11 @@ pub(crate) fn not_found() -> Response<Full<Bytes>> {
     response
 }
 
+/// A document as it stands, without the envelope.
+pub(crate) fn json(document: Bytes) -> Response<Full<Bytes>> {
+    response(StatusCode::OK, document)
+}
+
 /// The answer of a pre-flight.
 pub(crate) fn options() -> Response<Full<Bytes>> {
     response(StatusCode::OK, br#""Options Request!""#.to_vec())
@@ -127,7 +132,7 @@ fn envelope(message: &str, code: i32, detail: &str, data: Option<&[u8]>) -> Vec<
     body
 }
 
-fn response(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     *response.headers_mut() = headers();

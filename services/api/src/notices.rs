@@ -13,37 +13,56 @@ use magpie_types::{
     msg::{FROM_USER, content_type},
     time::now_ms,
 };
+use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Answer, data},
     call::Call,
+    openapi,
+    routes::Shape,
     send::{Sent, admin, profile, required, send},
 };
 
+/// What the routes of this file take.
+pub(crate) const TAKES_BUSINESS: Shape = Shape::Own(|| schema_for!(Business));
+pub(crate) const TAKES_SIMPLE: Shape = Shape::Own(|| schema_for!(Simple));
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+struct Business {
+    #[serde(rename = "sendUserID")]
+    sender: Option<String>,
+    #[serde(rename = "recvUserID")]
+    user: Option<String>,
+    #[serde(rename = "recvGroupID")]
+    group: Option<String>,
+    key: Option<String>,
+    data: Option<String>,
+    send_msg: Option<bool>,
+    reliability_level: Option<i32>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+struct Simple {
+    #[serde(rename = "sendID")]
+    send_id: Option<String>,
+    content: Option<String>,
+    #[schemars(schema_with = "openapi::push_info")]
+    offline_push_info: Option<OfflinePushInfo>,
+    ex: Option<String>,
+}
+
 /// `/msg/send_business_notification`: level 2 is stored, the others reach connected clients only (corrections.md 47).
 pub(crate) async fn business(call: Call) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Body {
-        #[serde(rename = "sendUserID")]
-        sender: Option<String>,
-        #[serde(rename = "recvUserID")]
-        user: Option<String>,
-        #[serde(rename = "recvGroupID")]
-        group: Option<String>,
-        key: Option<String>,
-        data: Option<String>,
-        send_msg: Option<bool>,
-        reliability_level: Option<i32>,
-    }
     #[derive(Serialize)]
     struct Tips {
         key: String,
         data: String,
     }
 
-    let body: Body = call.bind()?;
+    let body: Business = call.bind()?;
     let sender = required("sendUserID", body.sender)?;
     let context = admin(&call)?;
     let (user, group) = (
@@ -91,21 +110,12 @@ pub(crate) async fn business(call: Call) -> Answer {
 
 /// `/msg/send_simple_msg`: a bot's answer to the message that a webhook told it of.
 pub(crate) async fn simple(call: Call) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Body {
-        #[serde(rename = "sendID")]
-        send_id: Option<String>,
-        content: Option<String>,
-        offline_push_info: Option<OfflinePushInfo>,
-        ex: Option<String>,
-    }
     #[derive(Serialize)]
     struct Markdown {
         content: String,
     }
 
-    let body: Body = call.bind()?;
+    let body: Simple = call.bind()?;
     let content = required("content", body.content)?;
     let context = call.context()?;
     let key = answer_key(&call.query)?;

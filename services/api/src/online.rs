@@ -8,17 +8,25 @@ use magpie_proto::openim::msggateway::{
     get_users_online_status_resp::SuccessResult, msg_gateway_client::MsgGatewayClient,
 };
 use magpie_service::Context;
+use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
 use crate::{
     answer::{Answer, data},
     call::{Call, MAX_MESSAGE},
+    routes::Shape,
 };
 
 /// How long one gateway may take; a user who is connected to a slower one counts as offline.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Default, Deserialize)]
+/// What both routes take, and what each gives.
+pub(crate) const TAKES: Shape = Shape::Own(|| schema_for!(Body));
+pub(crate) const GIVES: Shape =
+    Shape::List("openim.msggateway.GetUsersOnlineStatusResp.SuccessResult");
+pub(crate) const GIVES_TOKENS: Shape = Shape::List("openim.msggateway.SingleDetail");
+
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Body {
     #[serde(rename = "userIDs")]

@@ -20,11 +20,9 @@ use crate::{
     answer::{self, Answer, Failure},
     call::Call,
     config::Config,
-    routes::{self, Method as RouteMethod, Route},
+    openapi,
+    routes::{self, Access, Method as RouteMethod, Route},
 };
-
-/// Paths that need no token; everything that begins like them counts.
-const WITHOUT_TOKEN: [&str; 2] = ["/auth/get_admin_token", "/auth/parse_token"];
 
 /// Routes that answer with messages, which may be large.
 const PULLS: [&str; 3] = [
@@ -41,6 +39,8 @@ pub(crate) struct Api {
     deps: Deps,
     config: Config,
     routes: HashMap<&'static str, &'static Route>,
+    /// Paths that need no token.
+    open: Vec<&'static str>,
     requests: Semaphore,
     /// KiB of memory for bodies.
     bodies: Semaphore,
@@ -50,14 +50,16 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
-        let posts = routes::all().filter(|route| route.method == RouteMethod::Post);
+        let posts = || routes::all().filter(|route| route.method == RouteMethod::Post);
+        let open = posts().filter(|route| route.access == Access::Open);
         let requests = Semaphore::new(config.max_requests);
         let bodies = Semaphore::new(config.max_bodies_bytes >> 10);
         let pulls = Semaphore::new(config.max_pulls);
         Self {
             deps,
             pulls,
-            routes: posts.map(|route| (route.path, route)).collect(),
+            routes: posts().map(|route| (route.path, route)).collect(),
+            open: open.map(|route| route.path).collect(),
             requests,
             bodies,
             config,
@@ -113,6 +115,9 @@ impl Api {
                     None => answer::not_found(),
                 },
             },
+            Method::GET if parts.uri.path() == openapi::PATH => {
+                answer::json(openapi::DOCUMENT.clone())
+            }
             Method::GET => match routes::get(parts.uri.path()) {
                 Some(route) => answer::respond(Err(not_built(route.path))),
                 None => answer::not_found(),
@@ -174,10 +179,9 @@ impl Api {
         if operation_id.is_empty() {
             return Err(Error::args("header must have operationID").into());
         }
-        if WITHOUT_TOKEN
-            .iter()
-            .any(|path| parts.uri.path().starts_with(path))
-        {
+        // Everything that begins like an open path is open (rest-api.md 1.2).
+        let mut open = self.open.iter();
+        if open.any(|path| parts.uri.path().starts_with(path)) {
             return Ok(None);
         }
         let token = text(&parts.headers, "token");

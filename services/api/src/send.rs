@@ -22,13 +22,15 @@ use magpie_types::{
     msg::{FROM_SYSTEM, content_type, option, status},
     time::now_ms,
 };
+use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     answer::{Answer, Failure, data},
     call::{Call, MAX_MESSAGE},
-    content,
+    content, openapi,
+    routes::Shape,
 };
 
 /// Users of this level and above may send notices.
@@ -37,8 +39,13 @@ const NOTICE_LEVEL: i32 = 2;
 /// Users read at once to send to everybody.
 const USERS_PAGE: i32 = 1000;
 
+/// What the routes of this file take and give.
+pub(crate) const TAKES: Shape = Shape::Own(|| schema_for!(Message));
+pub(crate) const GIVES: Shape = Shape::Own(|| schema_for!(Sent));
+pub(crate) const GIVES_BATCH: Shape = Shape::Own(|| schema_for!(Results));
+
 /// The body of `send_msg` and `batch_send_msg`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 struct Message {
     #[serde(rename = "sendID")]
@@ -58,6 +65,7 @@ struct Message {
     is_online_only: Option<bool>,
     not_offline_push: Option<bool>,
     send_time: Option<i64>,
+    #[schemars(schema_with = "openapi::push_info")]
     offline_push_info: Option<OfflinePushInfo>,
     ex: Option<String>,
     #[serde(rename = "recvIDs")]
@@ -66,8 +74,9 @@ struct Message {
 }
 
 /// A sent message, as these routes answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub(crate) struct Sent {
     #[serde(rename = "serverMsgID")]
     server_msg_id: String,
@@ -77,7 +86,16 @@ pub(crate) struct Sent {
     #[serde(rename = "recvID", skip_serializing_if = "Option::is_none")]
     recv_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "openapi::msg_data")]
     modify: Option<MsgData>,
+}
+
+/// What became of the messages of `batch_send_msg`.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Results {
+    results: Option<Vec<Sent>>,
+    #[serde(rename = "failedUserIDs")]
+    failed: Option<Vec<String>>,
 }
 
 impl Sent {
@@ -111,13 +129,6 @@ pub(crate) async fn one(call: Call) -> Answer {
 
 /// `/msg/batch_send_msg`: one message per receiver; those that could not be sent are named.
 pub(crate) async fn batch(call: Call) -> Answer {
-    #[derive(Serialize)]
-    struct Results {
-        results: Option<Vec<Sent>>,
-        #[serde(rename = "failedUserIDs")]
-        failed: Option<Vec<String>>,
-    }
-
     let mut body: Message = call.bind()?;
     check_form(&body, false)?;
     let receivers = body

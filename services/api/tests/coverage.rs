@@ -4,11 +4,12 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use magpie_api::routes::{self, Method};
+use magpie_api::{
+    contract::rpcs,
+    routes::{self, Method},
+};
 use magpie_discovery::name;
 use magpie_service::grpc::SERVICES;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 
 /// What is missing: service in the registry, method.
 fn lacking() -> Vec<(&'static str, &'static str)> {
@@ -29,43 +30,6 @@ fn lacking() -> Vec<(&'static str, &'static str)> {
     .collect()
 }
 
-/// All RPCs of the public contract: full service name, service in the registry, name in the contract, generated method.
-#[cfg(test)]
-fn rpcs() -> Vec<(&'static str, &'static str, String, String)> {
-    let set = FileDescriptorSet::decode(magpie_proto::DESCRIPTOR_SET).unwrap();
-    let mut rpcs = Vec::new();
-    for file in &set.file {
-        for service in &file.service {
-            let full = format!("{}.{}", file.package(), service.name());
-            let Some((full, short)) = SERVICES.iter().find(|(known, _)| *known == full) else {
-                continue;
-            };
-            rpcs.extend(
-                service
-                    .method
-                    .iter()
-                    .map(|m| (*full, *short, m.name().to_owned(), snake(m.name()))),
-            );
-        }
-    }
-    rpcs
-}
-
-/// The generated name of a method: a word starts at an upper-case letter that follows or precedes a lower-case one.
-fn snake(name: &str) -> String {
-    let letters: Vec<char> = name.chars().collect();
-    let mut snake = String::new();
-    for (i, letter) in letters.iter().enumerate() {
-        let after_lower = i > 0 && letters[i - 1].is_lowercase();
-        let before_lower = i > 0 && letters.get(i + 1).is_some_and(|c| c.is_lowercase());
-        if letter.is_uppercase() && (after_lower || before_lower) {
-            snake.push('_');
-        }
-        snake.extend(letter.to_lowercase());
-    }
-    snake
-}
-
 #[cfg(test)]
 fn page() -> String {
     let lacking = lacking();
@@ -73,11 +37,13 @@ fn page() -> String {
     let built = all.iter().filter(|r| r.is_built(&lacking)).count();
     let mut page = String::from(
         "# Coverage of the protocol\n\nWritten by `UPDATE=1 cargo test -p magpie-api --test coverage` from the code; a test compares.\n\n\
-         What is not built answers HTTP status 501 with code 1000 on REST and `UNIMPLEMENTED` on gRPC, never an empty success.\n",
+         What is not built answers HTTP status 501 with code 1000 on REST and `UNIMPLEMENTED` on gRPC, never an empty success.\n\n\
+         *for* names who may call a route besides administrators of the application: the user in a field of the request, or members of a group. \
+         The running API serves the same table with all bodies as an OpenAPI document at `/openapi.json`.\n",
     );
     writeln!(
         page,
-        "\n## REST routes: {built} of {}\n\n| route | RPCs | built |\n|---|---|---|",
+        "\n## REST routes: {built} of {}\n\n| route | for | RPCs | built |\n|---|---|---|---|",
         all.len()
     )
     .unwrap();
@@ -99,8 +65,9 @@ fn page() -> String {
         };
         writeln!(
             page,
-            "| {get}`{}` | {} | {mark} |",
+            "| {get}`{}` | {} | {} | {mark} |",
             route.path,
+            route.access,
             rpcs.join(", ")
         )
         .unwrap();
@@ -110,7 +77,7 @@ fn page() -> String {
         |service: &str, method: &str| lacking.iter().any(|(s, m)| *s == service && *m == method);
     let built = rpcs
         .iter()
-        .filter(|(_, service, _, method)| !missing(service, method))
+        .filter(|rpc| !missing(rpc.owner, &rpc.method))
         .count();
     writeln!(
         page,
@@ -122,9 +89,9 @@ fn page() -> String {
         let names = |wanted: bool| {
             let of = rpcs
                 .iter()
-                .filter(|(f, ..)| f == full)
-                .filter(|(_, _, _, method)| missing(short, method) == wanted);
-            of.map(|(_, _, name, _)| name.as_str())
+                .filter(|rpc| rpc.service == *full)
+                .filter(|rpc| missing(short, &rpc.method) == wanted);
+            of.map(|rpc| rpc.name.as_str())
                 .collect::<Vec<_>>()
                 .join(", ")
         };
@@ -150,7 +117,7 @@ fn the_committed_page_is_what_the_code_says() {
 fn what_the_tables_name_exists_in_the_contract() {
     let known: BTreeSet<_> = rpcs()
         .into_iter()
-        .map(|(_, service, _, method)| (service, method))
+        .map(|rpc| (rpc.owner, rpc.method))
         .collect();
     let named = routes::all()
         .flat_map(|route| route.rpcs.iter().copied())

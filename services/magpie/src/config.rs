@@ -59,7 +59,8 @@ pub(crate) struct Shared {
     /// Signs the tokens and is what an application's back end must know. Empty: read from `data.secret_file`. Short variable:
     /// `MAGPIE_SECRET`.
     pub(crate) secret: Secret,
-    /// Users who are application administrators; made at the start if missing.
+    /// Users who are application administrators; made at the start if missing. A new token of one ends his earlier ones after five
+    /// minutes, and `magpie admin` takes one of the first: give a back end an administrator of its own.
     pub(crate) admin_user_ids: Vec<String>,
 }
 

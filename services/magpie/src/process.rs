@@ -141,24 +141,19 @@ async fn start(config: Config, plan: &Plan) -> Result<End, Failure> {
         ports.public,
     );
     host.serve(&deps, &failed, &config, &readiness);
-    tokio::select! {
-        joined = host.join(&deps, &readiness, plan) => joined?,
-        () = signals.next() => {}
-        () = deps.shutdown.cancelled() => {}
+    let ready = tokio::select! {
+        joined = host.join(&deps, &readiness, plan) => joined.map(|()| true)?,
+        () = run::stop_wanted(&deps, &mut signals) => false,
+    };
+    if ready {
+        readiness.set(true);
+        let at = |address: Option<SocketAddr>| address.map(tracing::field::display);
+        tracing::info!(version = BUILD.version, commit = BUILD.commit, services = plan.services.join(","), ws = at(bound.ws), api = at(bound.api), grpc = at(bound.grpc), ops = %bound.ops, "ready");
+        announce::ready(&config, plan, &bound);
+        run::stop_wanted(&deps, &mut signals).await;
     }
-    readiness.set(true);
-    let at = |address: Option<SocketAddr>| address.map(tracing::field::display);
-    tracing::info!(version = BUILD.version, commit = BUILD.commit, services = plan.services.join(","), ws = at(bound.ws), api = at(bound.api), grpc = at(bound.grpc), ops = %bound.ops, "ready");
-    announce::ready(&config, plan, &bound);
-
-    let end = run::until_stopped(
-        &deps,
-        &readiness,
-        &mut signals,
-        &config.shutdown,
-        host.leave(),
-    )
-    .await;
+    let leave = host.leave();
+    let end = run::drain(&deps, &readiness, &mut signals, &config.shutdown, leave).await;
     deps.log
         .close()
         .await

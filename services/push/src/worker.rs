@@ -124,9 +124,11 @@ impl Worker {
             });
         }
         let lookup = loop {
-            match self.deps.presence.lookup(&ids).await {
+            match self.deps.whereabouts(&ids).await {
                 Ok(lookup) => break lookup,
-                Err(e) => tracing::warn!(error = %e, "presence can't be read"),
+                Err(e) => {
+                    tracing::warn!(error = %e, "presence can't be read, and no gateway is registered")
+                }
             }
             self.pause().await?;
         };

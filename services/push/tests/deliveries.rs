@@ -97,12 +97,33 @@ async fn a_silent_gateway_delays_the_batch_no_longer_than_its_time_limit() {
     assert_eq!(world.missed("g2").await, Some(0));
 }
 
+/// Unknown is not offline: what presence can't tell the gateways can.
 #[tokio::test]
-async fn a_batch_waits_for_presence() {
+async fn every_gateway_is_asked_while_presence_is_away() {
     let world = World::new().await;
-    let gateway = world.gateway("g1", &["b"]).await;
-    *world.presence.failures.lock().unwrap() = 3;
-    world.log.feed([at(0, &stored(1, &["b"]))]).await;
+    let one = world.gateway("g1", &["a"]).await;
+    let two = world.gateway("g2", &["b"]).await;
+    *world.presence.failures.lock().unwrap() = usize::MAX;
+    world.log.feed([at(0, &stored(1, &["a", "b"]))]).await;
+    for gateway in [&one, &two] {
+        assert_eq!(calls(gateway), [vec![item(1, &["a", "b"])]]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_waits_while_neither_presence_nor_a_gateway_can_be_asked() {
+    let world = World::new().await;
+    *world.presence.failures.lock().unwrap() = usize::MAX;
+    let fed = world.log.feed([at(0, &stored(1, &["b"]))]);
+    let came = async {
+        let failures = || usize::MAX - *world.presence.failures.lock().unwrap();
+        magpie_testkit::until("presence is asked again", async || {
+            (failures() > 2).then_some(())
+        })
+        .await;
+        world.gateway("g1", &["b"]).await
+    };
+    let ((), gateway) = tokio::join!(fed, came);
     assert_eq!(calls(&gateway), [vec![item(1, &["b"])]]);
 }
 

@@ -22,11 +22,7 @@ pub(crate) async fn status(
         .iter()
         .filter_map(|id| UserId::new(id.as_str()).ok())
         .collect();
-    let lookup = deps
-        .presence
-        .lookup(&known)
-        .await
-        .map_err(Error::internal)?;
+    let lookup = deps.whereabouts(&known).await.map_err(Error::internal)?;
     let mut online: HashMap<String, Platforms> = HashMap::new();
     for (user, places) in known.into_iter().zip(lookup.users) {
         online.insert(user.into(), places.platforms());

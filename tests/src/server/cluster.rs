@@ -1,13 +1,14 @@
 //! A cluster whose every process is one instance of one service.
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::ExitStatus;
 
 use anyhow::Context as _;
 use tokio::process::Command;
 
 use super::engines::Namespace;
-use super::process::{self, Process};
+use super::process::{self, Process, Spec};
 use super::{Engines, Options, Server, spec};
 
 /// Every service, in the order in which a rolling update takes them.
@@ -63,20 +64,22 @@ impl Cluster {
         service: &'static str,
         env: &[(&str, &str)],
     ) -> anyhow::Result<(i32, String)> {
-        let engines = tokio::task::spawn_blocking(Engines::shared).await?;
         let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
-        let log = owned.path().join("process.log");
-        let namespace = Namespace::new(engines);
-        let mut spec = spec(
-            &Options::default(),
-            service,
-            owned.path(),
-            Some(&namespace),
-            log,
-        );
-        let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        spec.env.extend(env);
-        process::refused(&spec).await
+        process::refused(&with_env(service, env, owned.path()).await?).await
+    }
+
+    /// The same of a process that waits for an engine, and is asked to end as soon as its log has these words.
+    ///
+    /// # Errors
+    /// It ends before, or doesn't end in time, or is killed.
+    pub async fn ended_while(
+        service: &'static str,
+        env: &[(&str, &str)],
+        words: &str,
+    ) -> anyhow::Result<(i32, String)> {
+        let owned = tempfile::Builder::new().prefix("magpie-test-").tempdir()?;
+        let spec = with_env(service, env, owned.path()).await?;
+        process::ended_while(&spec, words).await
     }
 
     /// How many processes there are.
@@ -161,6 +164,21 @@ impl Cluster {
     pub async fn restart_one(&mut self, at: usize) -> anyhow::Result<()> {
         self.process(at)?.restart().await
     }
+}
+
+/// A process that is started alone, in a namespace of its own.
+async fn with_env(
+    service: &'static str,
+    env: &[(&str, &str)],
+    place: &Path,
+) -> anyhow::Result<Spec> {
+    let engines = tokio::task::spawn_blocking(Engines::shared).await?;
+    let namespace = Namespace::new(engines);
+    let log = place.join("process.log");
+    let mut spec = spec(&Options::default(), service, place, Some(&namespace), log);
+    let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    spec.env.extend(env);
+    Ok(spec)
 }
 
 impl Deref for Cluster {

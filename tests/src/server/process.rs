@@ -70,13 +70,7 @@ impl Process {
 
     pub(super) fn signal(&self, signal: i32) -> anyhow::Result<()> {
         let pid = self.child.id().context("the process has ended")?;
-        let status = std::process::Command::new("kill")
-            .args([format!("-{signal}"), pid.to_string()])
-            .status()?;
-        if !status.success() {
-            bail!("signal {signal} was not delivered to {pid}");
-        }
-        Ok(())
+        kill(pid, signal)
     }
 
     pub(super) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
@@ -88,6 +82,16 @@ impl Process {
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.spec.log).unwrap_or_default()
     }
+}
+
+fn kill(pid: u32, signal: i32) -> anyhow::Result<()> {
+    let status = std::process::Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status()?;
+    if !status.success() {
+        bail!("signal {signal} was not delivered to {pid}");
+    }
+    Ok(())
 }
 
 /// Path of the binary under test.
@@ -173,6 +177,30 @@ async fn spawn(spec: &Spec) -> anyhow::Result<(Child, Ready)> {
 pub(super) async fn refused(spec: &Spec) -> anyhow::Result<(i32, String)> {
     let mut child = command(spec)?.spawn()?;
     let status = timeout(START_BOUND, child.wait())
+        .await
+        .context("the process goes on")??;
+    let code = status.code().context("it ended by a signal")?;
+    Ok((code, std::fs::read_to_string(&spec.log)?))
+}
+
+/// Starts a process that does not come up, asks it to end when its log has these words: its exit code and its log.
+pub(super) async fn ended_while(spec: &Spec, words: &str) -> anyhow::Result<(i32, String)> {
+    let mut child = command(spec)?.spawn()?;
+    let pid = child.id().context("it runs")?;
+    let said = async {
+        while !std::fs::read_to_string(&spec.log)?.contains(words) {
+            if let Some(status) = child.try_wait()? {
+                bail!("it ended early: {status}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    timeout(START_BOUND, said)
+        .await
+        .with_context(|| format!("it never said {words:?}"))??;
+    kill(pid, libc::SIGTERM)?;
+    let status = timeout(DRAIN_BOUND, child.wait())
         .await
         .context("the process goes on")??;
     let code = status.code().context("it ended by a signal")?;

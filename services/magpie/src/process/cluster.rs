@@ -3,25 +3,25 @@
 //! The process waits for its engines as long as it takes and says for what. Each of its services has a port of its own for the
 //! others, behind the check of the cluster's secret, and a registration in etcd; their instance id is new at every start.
 //!
-//! - `secrets`: what must be set before a cluster starts. `log`: Kafka, with what the store remembers of it.
+//! - `secrets`: what must be set before a cluster starts. `engines`: the settings of the four engines. `log`: Kafka, with what the store remembers of it.
 //!   `status`, `repartition`: `magpie admin status` and `repartition`.
 
+mod engines;
 mod log;
 pub(crate) mod repartition;
 mod secrets;
 pub(crate) mod status;
 
-use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use magpie_discovery::{Registry as _, name};
-use magpie_discovery_etcd::{Calls, Etcd, EtcdRegistry, Options, Registration, Tls};
+use magpie_discovery_etcd::{EtcdRegistry, Options, Registration};
 use magpie_log::SharedLog;
 use magpie_presence::GatewayId;
 use magpie_presence_redis::RedisPresence;
 use magpie_service::{
     Deps,
-    config::Secret,
     health::Readiness,
     internal::Internal,
     invalidation::{self, Invalidations, Observed},
@@ -77,7 +77,7 @@ impl Place {
         }
         Ok(Self {
             secrets,
-            discovery: discovery(config)?,
+            discovery: engines::check(config)?,
         })
     }
 
@@ -232,13 +232,7 @@ async fn wait_for<T, E: Display>(
 }
 
 async fn store(config: &Config) -> anyhow::Result<Arc<MongoStore>> {
-    let mongo = &config.mongo;
-    let options = magpie_store_mongo::Options {
-        database: mongo.database.clone(),
-        pool_size: mongo.pool_size,
-        call_timeout: Duration::from_millis(mongo.call_timeout_ms),
-        ..magpie_store_mongo::Options::new(mongo.uri.clone())
-    };
+    let options = engines::store(config);
     let away = |e: &StoreError| matches!(e, StoreError::Unavailable(_));
     let connect = async || {
         let store = MongoStore::connect(options.clone()).await?;
@@ -252,64 +246,11 @@ fn presence(
     config: &Config,
     registry: &Arc<EtcdRegistry>,
 ) -> Result<Arc<RedisPresence>, magpie_presence_redis::OpenError> {
-    let redis = &config.redis;
-    let set = |path: &Path| !path.as_os_str().is_empty();
-    let options = magpie_presence_redis::Options {
-        prefix: redis.prefix.clone(),
-        ca_file: set(&redis.ca_file).then(|| redis.ca_file.clone()),
-        identity_files: set(&redis.cert_file)
-            .then(|| (redis.cert_file.clone(), redis.key_file.clone())),
-        ..magpie_presence_redis::Options::new(redis.uri.clone())
-    };
     let registry = Arc::downgrade(registry);
     let gateways = move || -> Vec<GatewayId> {
         let all = registry.upgrade().map(|r| r.instances(name::GATEWAY));
         let ids = all.into_iter().flatten().map(|(id, _)| id.into());
         ids.collect()
     };
-    RedisPresence::open(&options, Arc::new(gateways))
-}
-
-fn discovery(config: &Config) -> Result<Options, Failure> {
-    let (etcd, calls) = (&config.etcd, &config.calls);
-    let read = |key: &str, path: &Path| {
-        std::fs::read_to_string(path).map_err(|e| {
-            Failure::Usage(format!("etcd.{key}: {} can't be read: {e}", path.display()))
-        })
-    };
-    let set = |path: &Path| !path.as_os_str().is_empty();
-    let tls = if set(&etcd.ca_file) {
-        let identity = if set(&etcd.cert_file) {
-            let key = Secret::from(read("key_file", &etcd.key_file)?);
-            Some((read("cert_file", &etcd.cert_file)?, key.into()))
-        } else {
-            None
-        };
-        Some(Tls {
-            authority: read("ca_file", &etcd.ca_file)?,
-            identity,
-            domain: None,
-        })
-    } else {
-        None
-    };
-    Ok(Options {
-        etcd: Etcd {
-            endpoints: etcd.endpoints.clone(),
-            prefix: etcd.prefix.clone(),
-            user: (!etcd.user.is_empty())
-                .then(|| (etcd.user.clone(), etcd.password.clone().into())),
-            tls,
-            lease: Duration::from_secs(etcd.lease_s),
-            ..Etcd::default()
-        },
-        calls: Calls {
-            timeout: Duration::from_millis(calls.timeout_ms),
-            connect: Duration::from_millis(calls.connect_timeout_ms),
-            max_outstanding: calls.max_outstanding,
-            max_attempts: calls.max_attempts,
-            retry_share: calls.retry_share,
-            ..Calls::default()
-        },
-    })
+    RedisPresence::open(&engines::presence(config), Arc::new(gateways))
 }

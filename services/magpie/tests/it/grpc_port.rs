@@ -89,6 +89,8 @@ async fn reflection_names_the_services_of_the_contract() {
             "{service} of {names:?}"
         );
     }
+    let internal = names.iter().find(|name| name.starts_with("magpie."));
+    assert_eq!(internal, None, "it is not served here");
 }
 
 #[tokio::test]

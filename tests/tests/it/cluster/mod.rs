@@ -4,7 +4,7 @@ mod gateways;
 mod outages;
 mod repartition;
 mod rolling;
-mod secrets;
+mod starts;
 
 use magpie_tests::evidence::Evidence;
 use magpie_tests::load::{Device, Habit, Way, settle};

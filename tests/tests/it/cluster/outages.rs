@@ -58,13 +58,21 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
         return;
     }
     let (engines, etcd) = with_own(Kind::Etcd).await;
-    let cluster = Cluster::start_on(engines, 2, Options::default()).await;
+    let mut cluster = Cluster::start_on(engines, 2, Options::default()).await;
     assert_eq!(registered(&etcd), cluster.size());
     let devices = super::couples(&cluster, 2).await;
     let run = Run::start(&cluster.ws_urls(), devices, 0);
     run.under_way(100).await;
 
     etcd.kill();
+    let mut status = cluster.admin_command(&["status"]).expect("a command");
+    let status = status.output().await.expect("it ends");
+    let shown = String::from_utf8_lossy(&status.stdout);
+    assert_eq!(status.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains("\n1 wrong:\n  discovery (etcd): it does not answer"),
+        "{shown}"
+    );
     tokio::time::sleep(OUTAGE).await;
     let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
     let goes_on = |by: u64| {
@@ -104,6 +112,51 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
     }
     settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
     println!("{} acknowledged, none failed", evidence.acknowledged());
+    let faults = evidence.faults();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(!cluster.log().contains("panicked"), "a process panicked");
+}
+
+/// Who is connected stays so, is pushed to, and may write; what Redis comes back with does not matter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_away_costs_no_message_and_no_push() {
+    if super::skipped("cluster::outages") {
+        return;
+    }
+    let (engines, redis) = with_own(Kind::Redis).await;
+    let cluster = Cluster::start_on(engines, 2, Options::default()).await;
+    let devices = super::couples(&cluster, 2).await;
+    let run = Run::start(&cluster.ws_urls(), devices, 0);
+    run.under_way(100).await;
+
+    redis.kill();
+    let away: Vec<u64> = run.gauges.iter().map(|g| g.live()).collect();
+    eventually("pushes without Redis", || {
+        let mut all = run.gauges.iter().zip(&away);
+        all.all(|(gauge, before)| gauge.live() > before + 50)
+    })
+    .await;
+    let back = redis.clone();
+    spawn_blocking(move || back.restart())
+        .await
+        .expect("Redis starts");
+    let back: Vec<u64> = run.gauges.iter().map(|g| g.live()).collect();
+    eventually("pushes after it", || {
+        let mut all = run.gauges.iter().zip(&back);
+        all.all(|(gauge, before)| gauge.live() > before + 20)
+    })
+    .await;
+
+    run.stop();
+    let (mut devices, lives) = run.ended().await;
+    let mut evidence = Evidence::default();
+    for life in lives {
+        let who = &life.connection.who;
+        assert_eq!(life.close_code, None, "{who} is not dropped");
+        assert_eq!(life.connection.refused(), [0; 0], "{who}");
+        evidence.connections.push(life.connection);
+    }
+    settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
     let faults = evidence.faults();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(!cluster.log().contains("panicked"), "a process panicked");

@@ -18,7 +18,6 @@ use magpie_log::{
     Backlog, Batch, BatchLimits, Consumer, LogError, MessageLog, Position, Result, SharedLog, Topic,
 };
 use magpie_log_kafka::{KafkaLog, Options, Remembered, TopicState};
-use magpie_service::config::Secret;
 use magpie_store::{
     Document as _, Documents as _, Follow, Outcome, SharedStore, StoreError,
     documents::{AppliedOffset, LogTopic},
@@ -27,6 +26,7 @@ use magpie_store::{
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::engines;
 use crate::config::Config;
 
 /// Time between two notes of applied offsets.
@@ -116,8 +116,6 @@ pub(super) async fn follow(
 
 /// Kafka as the configuration has it, with the topics of a generation.
 pub(super) fn options(config: &Config, store: &SharedStore, generation: u32) -> Options {
-    let kafka = &config.kafka;
-    let ms = Duration::from_millis;
     let (store, runtime) = (Arc::clone(store), Handle::current());
     let start = move |topic: Topic, group: &str, incarnation: u64, partition: u32| {
         let key = key![
@@ -135,27 +133,11 @@ pub(super) fn options(config: &Config, store: &SharedStore, generation: u32) -> 
             }
         }
     };
-    let property = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
     Options {
-        brokers: kafka.brokers.clone(),
-        prefix: kafka.prefix.clone(),
-        partitions: kafka.partitions,
         generation,
-        replication: kafka.replication,
-        retention: Duration::from_secs(kafka.retention_hours * 3600),
-        max_record: kafka.max_record_bytes,
-        max_buffer_bytes: kafka.max_buffer_bytes,
-        linger: ms(kafka.linger_ms),
-        batch_spacing: ms(kafka.batch_spacing_ms),
-        compression: kafka.compression.clone(),
-        delivery_timeout: ms(kafka.delivery_timeout_ms),
-        session_timeout: ms(kafka.session_timeout_ms),
         watched: vec![(Topic::Inbound, magpie_transfer::GROUP.to_owned())],
-        max_backlog_bytes: kafka.max_backlog_bytes,
-        max_backlog_age: Duration::from_secs(kafka.max_backlog_minutes * 60),
         start: Some(Arc::new(start)),
-        properties: kafka.properties.iter().map(property).collect(),
-        ..Options::default()
+        ..engines::log(config)
     }
 }
 

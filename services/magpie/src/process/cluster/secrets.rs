@@ -83,10 +83,15 @@ fn check(key: &str, secret: &Secret, shortest: usize) -> Result<(), Failure> {
         ));
     }
     let different: std::collections::HashSet<char> = text.chars().collect();
-    if different.len() < VARIETY {
+    if different.len() < VARIETY || repeats(text.as_bytes()) {
         return Err(wrong(key, "is too regular"));
     }
     Ok(())
+}
+
+/// Whether it is something shorter, over and over.
+fn repeats(text: &[u8]) -> bool {
+    (1..=text.len() / 2).any(|n| text[n..] == text[..text.len() - n])
 }
 
 fn wrong(key: &str, why: &str) -> Failure {
@@ -106,8 +111,8 @@ mod tests {
 
     #[test]
     fn weak_secrets_are_refused() {
-        let good = "0123456789abcdef0123456789abcdef";
-        let other = "fedcba9876543210fedcba9876543210";
+        let good = "b1c99fa0d02c4a3d8e5f6a7b8c9d0e1f";
+        let other = "77f0e1d2c3b4a5968778695a4b3c2d1e";
         assert!(of(good, other).is_ok());
         for (shared, internal) in [
             ("", good),
@@ -115,6 +120,9 @@ mod tests {
             ("short-secret", good),
             (good, ""),
             (good, "0123456789abcdef"),
+            ("openIM123openIM123", good),
+            (good, "changemechangemechangemechangeme"),
+            (good, "0123456789abcdef0123456789abcdef"),
             (good, good),
             (good, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ] {

@@ -21,8 +21,6 @@ use crate::{
 
 /// Longest wait for each answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a service may stay unseen before it is missing.
-const LOOK: Duration = Duration::from_secs(2);
 /// A group that is further behind is in trouble.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
@@ -51,7 +49,16 @@ pub(crate) async fn show(config: &Config) -> Result<bool, Failure> {
     let registry = EtcdRegistry::start(place.discovery, Arc::new(move |r| seal.seal(r)))
         .map_err(|e| Failure::Usage(e.to_string()))?;
     let mut report = Report::default();
-    instances(&registry, &mut report).await;
+    match timeout(PATIENCE, registry.ready()).await {
+        Ok(()) => {
+            report.line("discovery (etcd)", "answers");
+            instances(&registry, &mut report).await;
+        }
+        Err(_) => report.wrong(
+            "discovery (etcd)",
+            "it does not answer (etcd.endpoints); who is registered can't be told",
+        ),
+    }
     match timeout(PATIENCE, super::store(config)).await {
         Ok(Ok(store)) => {
             report.line("store (MongoDB)", "answers");
@@ -77,10 +84,11 @@ pub(crate) async fn show(config: &Config) -> Result<bool, Failure> {
 /// Every service's instances, each asked whether it serves.
 async fn instances(registry: &EtcdRegistry, report: &mut Report) {
     for service in services::ALL {
-        if timeout(LOOK, registry.wait_for(service)).await.is_err() {
+        let there = registry.instances(service);
+        if there.is_empty() {
             report.wrong(service, "no instance is registered in etcd");
         }
-        for (instance, channel) in registry.instances(service) {
+        for (instance, channel) in there {
             let what = format!("{service} {instance}");
             let question = HealthCheckRequest {
                 service: health_name(service, &instance),
