@@ -10,6 +10,10 @@ pub struct Config {
     pub max_page: usize,
     /// Most owners or conversations named in one request.
     pub max_ids: usize,
+    /// Members who are told of one mention or announcement before its place is stored.
+    pub mention_page: usize,
+    /// Time between two looks for mentions, milliseconds.
+    pub mention_poll_ms: u64,
     /// Owners whose records are written at the same time in one request.
     pub concurrency: usize,
 }
@@ -19,6 +23,8 @@ impl Default for Config {
         Self {
             max_page: 50_000,
             max_ids: 10_000,
+            mention_page: 500,
+            mention_poll_ms: 300,
             concurrency: 16,
         }
     }

@@ -10,6 +10,7 @@
 mod config;
 mod grpc;
 mod lists;
+mod mentions;
 mod of_group;
 mod overview;
 mod records;
@@ -38,6 +39,7 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
         }
     });
     tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted");
+    mentions::start(&service);
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,
     )))

@@ -276,17 +276,19 @@ impl Groups {
         Err(busy())
     }
 
-    /// The group once nothing is pending: waits for whoever made the last change, and takes over from who has not finished in time.
+    /// The group once nothing is pending, or dismissed: waits for whoever made the last change, and takes over from who has not finished in time.
     async fn settled(self: &Arc<Self>, group_id: &str) -> Result<Group> {
         let pause = Duration::from_millis(PAUSE_MS);
         let tries = 3 * self.config.follow_up_ms / PAUSE_MS + 1;
         for _ in 0..tries {
             let found: Option<Group> = self.deps.store.find(key![group_id]).await?;
             let group = found.ok_or_else(|| Error::not_found("there is no such group"))?;
-            if group.pending.is_empty() {
+            let late = pending::age_ms(&group.pending) > self.config.follow_up_ms;
+            // Nothing follows a dismissal, which may take long: it is refused at once.
+            if group.pending.is_empty() || group.status == status::DISMISSED && !late {
                 return Ok(group);
             }
-            if pending::age_ms(&group.pending) > self.config.follow_up_ms {
+            if late {
                 let claimed = pending::claim(self.deps.store.as_ref(), group).await?;
                 if let Some(group) = claimed {
                     self.roll_forward(group).await?;

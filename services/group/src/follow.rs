@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use magpie_discovery::name;
 use magpie_proto::{
@@ -24,7 +25,7 @@ use magpie_service::{
 };
 use magpie_store::{
     Document as _, Documents as _, RunItem,
-    documents::{Group, GroupMember, Head, UserSeq},
+    documents::{Group, GroupMember, Head, Mention, UserSeq},
     key,
     versions::{self, List, SORT_ELEMENT, State},
 };
@@ -35,6 +36,8 @@ use crate::{
     groups::Groups,
 };
 
+/// Mark of a mention that nobody works at yet; see `documents::Mention`.
+const NEW_MENTION: u8 = 1;
 /// Pause between two looks at bounds, milliseconds.
 const LOOK_MS: u64 = 5;
 
@@ -76,6 +79,7 @@ impl Groups {
         });
         self.tell(&ctx, &group, &change, &version, membership)
             .await?;
+        self.point_out(&group, &change).await?;
         if change.moves() {
             self.bounded(&group, change.rows.last().map(|row| row.user_id.as_str()))
                 .await?;
@@ -227,6 +231,27 @@ impl Groups {
             .send_msg(request)
             .await
             .map_err(from_status)?;
+        Ok(())
+    }
+
+    /// An announcement asks for everybody's attention; that of a new group came with the group.
+    async fn point_out(&self, group: &Group, change: &Change) -> Result<()> {
+        let kind = content_type::GROUP_ANNOUNCEMENT_SET;
+        let set = change.tell.first() == Some(&kind) && !group.notification.is_empty();
+        if !set {
+            return Ok(());
+        }
+        let mention = Mention {
+            group_id: group.group_id.clone(),
+            source: pending::message_id(&group.pending, &group.group_id, kind),
+            sender_id: change.operator.clone(),
+            mentioned: Bytes::new(),
+            is_announcement: true,
+            after: String::new(),
+            pending: pending::begin(NEW_MENTION),
+            rev: 1,
+        };
+        self.deps.store.add(mention).await?;
         Ok(())
     }
 

@@ -5,19 +5,24 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
-use magpie_proto::magpie::log::Inbound;
+use magpie_proto::magpie::log::{Inbound, UserIds};
+use magpie_service::pending;
 use magpie_store::{
     Document, Follow, SharedStore,
-    documents::{Conversation, Head, UserSeq},
+    documents::{Conversation, Head, Mention, UserSeq},
     store::Result,
     versions::{self, List, State},
 };
 use magpie_types::SessionType;
+use prost::Message as _;
 
 /// `max_seq` and `max_seq_time` in [`Head`].
 const HEAD_RAISED: &[usize] = &[1, 2];
 /// `read_seq` in [`UserSeq`].
 const READ_RAISED: &[usize] = &[2];
+
+/// Mark of a mention that nobody works at yet; see `documents::Mention`.
+const NEW_MENTION: u8 = 1;
 
 /// The writes of one message that was given `seq`.
 pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
@@ -41,6 +46,25 @@ pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
         row: head.into_row(),
         fields: HEAD_RAISED,
     });
+    if !record.mentioned.is_empty() {
+        let ids = UserIds {
+            ids: record.mentioned.clone(),
+        };
+        let mention = Mention {
+            group_id: record.group_id.clone(),
+            source: seq.to_string(),
+            sender_id: record.sender_id.clone(),
+            mentioned: ids.encode_to_vec().into(),
+            is_announcement: false,
+            after: String::new(),
+            pending: pending::begin(NEW_MENTION),
+            rev: 1,
+        };
+        writes.push(Follow::InsertIfAbsent {
+            schema: Mention::SCHEMA,
+            row: mention.into_row(),
+        });
+    }
     if record.sender_reads {
         let read = UserSeq {
             user_id: record.sender_id.clone(),

@@ -13,6 +13,8 @@ mod drains;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod hostile_frames;
 #[cfg(test)]
 mod hostile_requests;

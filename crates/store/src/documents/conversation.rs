@@ -79,6 +79,31 @@ impl Conversation {
 }
 
 crate::document! {
+    /// Members of a group whose attention a message or an announcement asks for, until their records say so. Made by transfer with the
+    /// message, by the group service with the announcement; the conversation service works it off.
+    pub struct Mention in "mentions", revision rev, pending pending {
+        /// Group.
+        pub group_id: String,
+        /// Seq of the message, or id of the announcement.
+        pub source: String,
+        /// Who asks; he is left out.
+        pub sender_id: String,
+        /// Encoded ids of users, `AtAllTag` for everybody.
+        pub mentioned: Bytes,
+        /// It is an announcement, for everybody.
+        pub is_announcement: bool,
+        /// The last member who was told, in the order of ids.
+        pub after: String,
+        /// Intent that is not finished.
+        pub pending: Bytes,
+        /// Revision.
+        pub rev: i64,
+    }
+    key [group_id, source];
+    index by_pending [pending];
+}
+
+crate::document! {
     /// One user's positions in one conversation. Every field only grows, but `max_seq`. Owner: the msg service; transfer sets the
     /// bounds of a group's members where the log says that they came or left.
     pub struct UserSeq in "user_seqs" {

@@ -9,7 +9,7 @@ mod message;
 mod user;
 mod version;
 
-pub use conversation::{Conversation, Participants, UserSeq};
+pub use conversation::{Conversation, Mention, Participants, UserSeq};
 pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
 pub use group::{Group, GroupMember, GroupRequest, MemberFanout};
@@ -29,6 +29,7 @@ pub const SCHEMAS: &[&Schema] = &[
     PushToken::SCHEMA,
     AppBadge::SCHEMA,
     Participants::SCHEMA,
+    Mention::SCHEMA,
     Conversation::SCHEMA,
     UserSeq::SCHEMA,
     Message::SCHEMA,

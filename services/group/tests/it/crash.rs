@@ -3,7 +3,7 @@
 use magpie_group::Config;
 use magpie_proto::openim::group::SetGroupInfoExReq;
 use magpie_store::versions::{self, List};
-use magpie_testkit::user;
+use magpie_testkit::{until, user};
 
 use crate::world::{G, World, kinds, text};
 
@@ -95,7 +95,11 @@ async fn an_interrupted_dismissal_is_finished_by_whoever_looks_at_the_group() {
         world.fuse.blow_after(writes);
         assert_eq!(world.dismiss(&user("u1")).await, 0);
         let blown = world.fuse.mend();
-        assert_eq!(world.quit(&user("u2"), "u2").await, 1204);
+        let finished = async || {
+            assert_eq!(world.quit(&user("u2"), "u2").await, 1204);
+            world.document().await.pending.is_empty().then_some(())
+        };
+        until("the dismissal is finished", finished).await;
         assert_eq!(world.notice(1511).await.conversation, "n_g1");
         assert!(!world.is_member("u1").await && !world.is_member("u2").await);
         assert!(

@@ -6,6 +6,7 @@ mod access;
 mod crash;
 mod lists;
 mod membership;
+mod mentions;
 mod races;
 mod requests;
 mod roles;

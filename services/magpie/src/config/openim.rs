@@ -42,7 +42,7 @@ pub(super) const NAMES: &[(&str, &str, &str)] = &[
     (
         "openim-rpc-group.yml",
         "enableHistoryForNewMembers",
-        "comes with groups",
+        "`group.history_for_new_members`",
     ),
     ("openim-api.yml", "api.listenIP, api.ports", "`listen.api`"),
     ("openim-api.yml", "api.compressionLevel", "none yet"),

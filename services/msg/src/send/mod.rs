@@ -225,6 +225,11 @@ impl Service {
             version: magpie_proto::RECORD_VERSION,
             membership,
             skip_sender: in_group && skip_sender,
+            mentioned: if in_group && stored && msg.content_type == content_type::AT_TEXT {
+                msg.at_user_id_list.clone()
+            } else {
+                Vec::new()
+            },
             msg: msg.encode_to_vec().into(),
         };
         let appended = self.deps.log.append(
