@@ -107,7 +107,9 @@ impl LiveTarget {
                 .and_then(Value::as_object)
                 .into_iter()
                 .flat_map(Map::values);
-            for message in lists.filter_map(|list| list["Msgs"].as_array()).flatten() {
+            let messages = lists.filter_map(|list| list["Msgs"].as_array()).flatten();
+            // A group's message names the group as its receiver.
+            for message in messages.filter(|message| message["sessionType"] != 3) {
                 if let (Some(from), Some(to)) =
                     (message["sendID"].as_str(), message["recvID"].as_str())
                 {
