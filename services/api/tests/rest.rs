@@ -68,6 +68,10 @@ async fn world(config: magpie_api::Config) -> World {
         name::USER,
         magpie_user::routes(&deps, magpie_user::Config::default()),
     );
+    registry.serve(
+        name::THIRD,
+        magpie_third::routes(&deps, magpie_third::Config::default()),
+    );
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(magpie_api::serve(deps.clone(), config, listener));
@@ -376,7 +380,7 @@ async fn presence_is_asked_in_three_ways() {
 async fn what_is_not_built_says_so() {
     let world = world(magpie_api::Config::default()).await;
     let admin = world.admin().await;
-    for path in ["/user/get_user_client_config", "/config/get_config_list"] {
+    for path in ["/object/part_limit", "/config/get_config_list"] {
         let answer = world.post(&admin, path, json!({})).await;
         assert_eq!((answer.status, answer.code()), (501, 1000));
         assert_eq!(answer.body["errDlt"], format!("{path} is not built yet"));
