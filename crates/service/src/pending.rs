@@ -100,7 +100,7 @@ pub async fn finish<D: Intends>(store: &dyn Store, mut document: D) -> Result<()
 }
 
 /// Rolls changes forward, at most `limit` of them at a time. They stand, so their request is answered when this is done, or has
-/// failed (then the worker does it), or after [`WAIT`]; the rest then goes on.
+/// failed (then the worker does it), or after five seconds; the rest then goes on.
 pub async fn follow_up<T, F>(
     deps: &Deps,
     limit: usize,

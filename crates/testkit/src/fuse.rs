@@ -15,7 +15,7 @@ use magpie_store::{
 /// Writes left without end.
 const WHOLE: i64 = i64::MAX;
 
-/// See the [module](self).
+/// A store that stops writing after a number of writes, and can be mended.
 pub struct Fuse {
     inner: SharedStore,
     left: AtomicI64,

@@ -68,6 +68,10 @@ async fn world(config: magpie_api::Config) -> World {
         name::USER,
         magpie_user::routes(&deps, magpie_user::Config::default()),
     );
+    registry.serve(
+        name::THIRD,
+        magpie_third::routes(&deps, magpie_third::Config::default()),
+    );
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(magpie_api::serve(deps.clone(), config, listener));
