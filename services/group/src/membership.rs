@@ -77,6 +77,7 @@ impl Groups {
             message: req.req_message,
             join_source: req.join_source,
             ex: req.ex,
+            operation_id: ctx.operation_id.clone(),
         };
         self.apply(&req.group_id, application).await
     }
@@ -113,6 +114,7 @@ impl Groups {
                     message: String::new(),
                     join_source: join_source::INVITATION,
                     ex: String::new(),
+                    operation_id: ctx.operation_id.clone(),
                 };
                 self.apply(&req.group_id, application).await?;
             }

@@ -40,6 +40,7 @@ impl Groups {
             let fanout = MemberFanout {
                 user_id: user.to_owned(),
                 operator_id: operator.to_owned(),
+                operation_id: ctx.operation_id.clone(),
                 after: String::new(),
                 pending: Bytes::new(),
                 rev: 0,
@@ -92,7 +93,7 @@ impl Groups {
         let plan = move |group: Group| async move {
             let member = self.member(id, user).await?.filter(shows);
             let plan = member.map(|member| {
-                let ctx = Context::internal("profile-changed");
+                let ctx = Context::internal(fanout.operation_id.as_str());
                 let mut change = Change::by(&ctx, vec![content_type::GROUP_MEMBER_INFO_SET]);
                 change.operator.clone_from(&fanout.operator_id);
                 change.by_admin = self.deps.admins.contains(&fanout.operator_id);

@@ -48,6 +48,7 @@ pub(crate) struct Application {
     pub(crate) message: String,
     pub(crate) join_source: i32,
     pub(crate) ex: String,
+    pub(crate) operation_id: String,
 }
 
 impl Groups {
@@ -77,6 +78,7 @@ impl Groups {
                 join_source: application.join_source,
                 inviter_id: application.inviter.clone(),
                 ex: application.ex.clone(),
+                operation_id: application.operation_id.clone(),
                 pending: Bytes::new(),
                 rev: 0,
             };
@@ -120,6 +122,7 @@ impl Groups {
             request.handle_msg.clone_from(&req.handled_msg);
             request.handle_time = now_ms();
             ctx.user_id().clone_into(&mut request.handle_user_id);
+            request.operation_id.clone_from(&ctx.operation_id);
             let mark = if req.handle_result == ACCEPT {
                 ACCEPTED
             } else {
@@ -143,7 +146,7 @@ impl Groups {
 
     /// Does what follows a written application. An answer given before the application was told includes that.
     pub(crate) async fn finish_request(self: &Arc<Self>, request: GroupRequest) -> Result<()> {
-        let ctx = Context::internal("group-application");
+        let ctx = Context::internal(request.operation_id.as_str());
         let marks = pending::mark(&request.pending).unwrap_or(0);
         if marks & ACCEPTED != 0 {
             self.admit(&ctx, &request).await?;

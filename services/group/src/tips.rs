@@ -31,7 +31,10 @@ impl Groups {
         version: &Version,
         kind: i32,
     ) -> Result<MsgData> {
-        let operator = self.operator(ctx, group, change).await?;
+        let mut operator = self.operator(ctx, group, change).await?;
+        if kind == content_type::GROUP_MEMBER_INFO_SET && change.by_admin {
+            operator.operator_user_id.clone_from(&operator.user_id);
+        }
         let (nickname, face_url) = (operator.nickname.clone(), operator.face_url.clone());
         let op_user = Some(operator);
         let rows: Vec<GroupMember> = change

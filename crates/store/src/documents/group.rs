@@ -101,6 +101,8 @@ crate::document! {
         pub user_id: String,
         /// Who changed it.
         pub operator_id: String,
+        /// The operation that did.
+        pub operation_id: String,
         /// The last group that was told, in the order of ids.
         pub after: String,
         /// Intent whose follow-up writes are not finished; empty when there is none.
@@ -137,6 +139,8 @@ crate::document! {
         pub inviter_id: String,
         /// The application's extension text.
         pub ex: String,
+        /// The operation that wrote it last; clients know what they caused by it.
+        pub operation_id: String,
         /// Intent whose follow-up writes are not finished; empty when there is none.
         pub pending: Bytes,
         /// Revision.

@@ -40,6 +40,8 @@ async fn an_application_is_told_answered_once_and_lets_in() {
     assert_eq!(told[0].tips["request"]["userInfo"]["userID"], "u3");
     assert_eq!(told[0].tips["applicant"]["nickname"], "n-u3");
     assert_eq!(told[0].tips["uuid"], told[1].tips["uuid"]);
+    // Clients know by the operation which events they caused.
+    assert!(told.iter().all(|n| n.operation == "test"), "{told:?}");
     for (by, whom, result, expected) in [
         ("u2", "u3", 1, 1002),
         ("u4", "u3", 1, 1004),
@@ -56,6 +58,7 @@ async fn an_application_is_told_answered_once_and_lets_in() {
         );
     }
     let told = world.until_now().await;
+    assert!(told.iter().all(|n| n.operation == "test"), "{told:?}");
     let all = kinds(&told);
     for (conversation, kind) in [
         ("n_u1_u3", 1505),

@@ -227,6 +227,7 @@ async fn a_changed_profile_shows_where_the_group_has_none_of_its_own() {
     assert_eq!(changed("u3", "u3").await, 0);
     until("the walk is over", async || walked("u3").await).await;
     let told = world.until_now().await;
+    assert!(told.iter().all(|n| n.operation == "test"), "{told:?}");
     let line: Vec<_> = told
         .iter()
         .map(|n| {

@@ -44,6 +44,7 @@ pub(crate) struct Notice {
     pub(crate) sender: String,
     pub(crate) seq: i64,
     pub(crate) member_version: i64,
+    pub(crate) operation: String,
     pub(crate) tips: Value,
 }
 
@@ -316,6 +317,7 @@ fn notice(stored: Stored) -> Notice {
         sender: stored.sender_id,
         seq: stored.seq,
         member_version: stored.member_version,
+        operation: stored.operation_id,
         tips: serde_json::from_str(&detail).unwrap_or_default(),
     }
 }
