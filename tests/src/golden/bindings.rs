@@ -221,7 +221,7 @@ impl Bindings {
         for (recorded, actual) in self
             .ids
             .iter()
-            .filter(|(recorded, actual)| recorded.len() == actual.len())
+            .filter(|(recorded, actual)| !recorded.is_empty() && recorded.len() == actual.len())
         {
             let places = bytes
                 .windows(recorded.len())

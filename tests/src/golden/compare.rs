@@ -98,6 +98,11 @@ impl Comparison<'_> {
         {
             return self.better(path, recorded, &better.expected, actual);
         }
+        if let Some(then) = recorded
+            && let Some(better) = self.overrides.take_general(path, then)
+        {
+            return self.expected(path, &better.expected, actual);
+        }
         let (Some(then), Some(now)) = (recorded, actual) else {
             if recorded.is_some() || actual.is_some() {
                 self.differ(path, recorded, actual, "");
@@ -160,7 +165,7 @@ impl Comparison<'_> {
                 "another length",
             );
         }
-        if self.is_unordered(path) {
+        if then.len() > 1 && self.is_unordered(path) {
             return self.set(path, then, now);
         }
         for (at, (then, now)) in then.iter().zip(now).enumerate() {
@@ -195,7 +200,7 @@ impl Comparison<'_> {
             let place = format!("{path}[{at}]");
             let fits = left.iter().position(|candidate| {
                 let mut bindings = self.bindings.clone();
-                let mut overrides = Overrides::default();
+                let mut overrides = self.overrides.clone();
                 let ids = |path: &&String| {
                     path.ends_with("Time") || ID_NAMES.iter().any(|name| path.contains(name))
                 };
@@ -203,7 +208,7 @@ impl Comparison<'_> {
                 let mut trial = Comparison {
                     bindings: &mut bindings,
                     overrides: &mut overrides,
-                    of_line: &[],
+                    of_line: self.of_line,
                     volatile: &volatile,
                     differences: Vec::new(),
                 };

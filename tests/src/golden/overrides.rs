@@ -19,7 +19,8 @@ pub(crate) const FILE_STEM: &str = "overrides";
 pub struct Override {
     /// Case.
     pub case: String,
-    /// Step.
+    /// Step; 0: the whole case, wherever `recorded` stands at `path`.
+    #[serde(default)]
     pub step: i64,
     /// Connection; empty for REST and for the answer to a handshake.
     #[serde(default)]
@@ -29,6 +30,9 @@ pub struct Override {
     pub nth: usize,
     /// Path in the line. Empty: the whole line, added when `nth` is beyond the recorded ones, dropped when null is expected.
     pub path: String,
+    /// With step 0: the recorded value that is replaced, at every path that `path` fits, where `*` is any text.
+    #[serde(default)]
+    pub recorded: Option<Value>,
     /// The right value, with ids and times as recorded; `{"$text":true}` is any helpful text, `{"$absent":true}` no member,
     /// `{"$time":t}` a time near the recorded t.
     pub expected: Value,
@@ -37,7 +41,7 @@ pub struct Override {
 }
 
 /// The overrides of one case and which of them were used.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Overrides {
     entries: Vec<Override>,
     used: HashSet<usize>,
@@ -58,12 +62,16 @@ impl Override {
             if entry.reason.is_empty() {
                 bail!("override {} has no reason", number + 1);
             }
+            if (entry.step == 0) != entry.recorded.is_some() {
+                bail!("override {} needs a step or what is recorded", number + 1);
+            }
             if !places.insert((
                 entry.case.clone(),
                 entry.step,
                 entry.on.clone(),
                 entry.nth,
                 entry.path.clone(),
+                entry.recorded.as_ref().map(Value::to_string),
             )) {
                 bail!("override {} repeats another", number + 1);
             }
@@ -149,6 +157,15 @@ impl Overrides {
         Some(self.entries[at].clone())
     }
 
+    /// Takes the one of the whole case for a recorded value.
+    pub(crate) fn take_general(&mut self, path: &str, recorded: &Value) -> Option<Override> {
+        let fits =
+            |entry: &Override| entry.recorded.as_ref() == Some(recorded) && fits(&entry.path, path);
+        let at = self.entries.iter().position(fits)?;
+        self.used.insert(at);
+        Some(self.entries[at].clone())
+    }
+
     /// Marks one as used.
     pub(crate) fn mark(&mut self, at: usize) {
         self.used.insert(at);
@@ -162,5 +179,34 @@ impl Overrides {
             .filter(|(at, _)| !self.used.contains(at))
             .map(|(_, entry)| entry)
             .collect()
+    }
+}
+
+/// Whether a path is one that a pattern means, in which `*` is any text.
+fn fits(pattern: &str, path: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == path;
+    };
+    let Some(left) = path.strip_prefix(start) else {
+        return false;
+    };
+    let mut ends = left.char_indices().map(|(at, _)| at).chain([left.len()]);
+    ends.any(|at| left.get(at..).is_some_and(|left| fits(rest, left)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_is_any_text() {
+        assert!(fits(
+            "*.creatorUserID",
+            "data.msgs.sg_g1.Msgs[0].#.group.creatorUserID"
+        ));
+        assert!(fits("a.*.c.*", "a.b.c.d"));
+        assert!(fits("a*", "a"));
+        assert!(!fits("*.b", "a.b.c"));
+        assert!(!fits("a.b", "a.b.c"));
     }
 }

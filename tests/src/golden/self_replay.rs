@@ -150,6 +150,7 @@ fn an_override(case: &str, step: i64, on: &str, path: &str, expected: Value) -> 
         on: on.to_owned(),
         nth: 0,
         path: path.to_owned(),
+        recorded: None,
         expected,
         reason: "1".to_owned(),
     }
@@ -419,4 +420,30 @@ async fn overrides_drop_and_add_whole_lines() {
     ];
     let report = replay(&recorded, &played, &moved).await;
     assert!(report.differences.is_empty(), "{:?}", report.differences);
+}
+
+#[tokio::test]
+async fn an_override_of_the_whole_case_replaces_what_is_recorded_wherever_it_stands() {
+    let recorded = case("friend-apply");
+    let mut played = recorded.clone();
+    let step = played
+        .steps
+        .iter_mut()
+        .find(|step| step.number == 58)
+        .unwrap();
+    let answer = &mut step.answer.as_mut().unwrap().value;
+    for conversation in answer["response"]["data"]["conversations"]
+        .as_array_mut()
+        .unwrap()
+    {
+        conversation["latestMsgDestructTime"] = json!(0);
+    }
+    let everywhere = Override {
+        recorded: Some(json!(-62_135_596_800_000_i64)),
+        ..an_override("friend-apply", 0, "", "*.latestMsgDestructTime", json!(0))
+    };
+    let report = replay(&recorded, &played, std::slice::from_ref(&everywhere)).await;
+    assert!(report.differences.is_empty(), "{:?}", report.differences);
+    let report = replay(&recorded, &recorded, std::slice::from_ref(&everywhere)).await;
+    assert_eq!(report.differences.len(), 2, "{:?}", report.differences);
 }
