@@ -62,6 +62,14 @@ pub fn at_most<T>(field: &'static str, list: &[T], max: usize) -> Result<()> {
     }
 }
 
+/// Each of these ids once, in their order.
+#[must_use]
+pub fn distinct(mut ids: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::with_capacity(ids.len());
+    ids.retain(|id| seen.insert(id.clone()));
+    ids
+}
+
 /// Refuses a list with an element that occurs twice.
 pub fn unique<T: Hash + Eq>(field: &'static str, list: &[T]) -> Result<()> {
     let mut seen = HashSet::with_capacity(list.len());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use magpie_proto::openim::group::{group_server::Group, *};
 use magpie_service::{
     lists,
-    rpc::{answer, at_most, filled, open, some},
+    rpc::{answer, at_most, distinct, filled, open, some},
 };
 use tonic::{Request, Response, Status};
 
@@ -48,7 +48,7 @@ impl Group for GroupGrpc {
             let (_, req) = open(request)?;
             some("groupIDs", &req.group_i_ds)?;
             at_most("groupIDs", &req.group_i_ds, self.0.config.max_ids)?;
-            let groups = self.0.find_many(&req.group_i_ds).await?;
+            let groups = self.0.find_many(&distinct(req.group_i_ds)).await?;
             Ok(GetGroupsInfoResp {
                 group_infos: groups.into_iter().map(shown).collect(),
             })

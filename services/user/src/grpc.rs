@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use magpie_proto::openim::user::{account_check_resp::SingleUserStatus, user_server::User, *};
 use magpie_service::{
     Context, Deps,
-    rpc::{answer, at_most, filled, open, some},
+    rpc::{answer, at_most, distinct, filled, open, some},
 };
 use magpie_types::{Error, Result};
 use tonic::{Request, Response, Status};
@@ -61,7 +61,8 @@ impl User for UserGrpc {
     ) -> Result<Response<GetDesignateUsersResp>, Status> {
         answer(async {
             let (_, request) = self.open(request).await?;
-            let found = self.users.find_many(&request.user_i_ds).await?;
+            at_most("userIDs", &request.user_i_ds, self.users.config.max_users)?;
+            let found = self.users.find_many(&distinct(request.user_i_ds)).await?;
             Ok(GetDesignateUsersResp {
                 users_info: found.into_iter().flatten().map(info).collect(),
             })

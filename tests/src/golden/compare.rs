@@ -293,7 +293,23 @@ impl Comparison<'_> {
                 "the override equals the recording",
             );
         }
+        if let (Some(at), Some(Value::Array(then)), Some(Value::Array(now))) =
+            (expected["$drop"].as_u64(), recorded, actual)
+        {
+            return self.without(path, at, then, now);
+        }
         self.expected(path, expected, actual);
+    }
+
+    /// Compares with a recorded list from which an override drops an item.
+    fn without(&mut self, path: &str, dropped: u64, then: &[Value], now: &[Value]) {
+        let mut left = now.iter();
+        for (at, then) in (0_u64..).zip(then).filter(|(at, _)| *at != dropped) {
+            self.value(&format!("{path}[{at}]"), Some(then), left.next());
+        }
+        for more in left {
+            self.differ(path, None, Some(more), "one more than recorded");
+        }
     }
 
     /// Compares with a value of an override.

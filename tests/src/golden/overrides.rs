@@ -34,7 +34,7 @@ pub struct Override {
     #[serde(default)]
     pub recorded: Option<Value>,
     /// The right value, with ids and times as recorded; `{"$text":true}` is any helpful text, `{"$absent":true}` no member,
-    /// `{"$time":t}` a time near the recorded t.
+    /// `{"$time":t}` a time near the recorded t, `{"$drop":n}` the recorded list without its item n.
     pub expected: Value,
     /// Items of the list of corrections.
     pub reason: String,

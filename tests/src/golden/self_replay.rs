@@ -423,6 +423,31 @@ async fn overrides_drop_and_add_whole_lines() {
 }
 
 #[tokio::test]
+async fn an_override_drops_an_item_of_a_list_and_the_rest_is_compared() {
+    let recorded = case("friend-apply");
+    let mut played = recorded.clone();
+    let step = played
+        .steps
+        .iter_mut()
+        .find(|step| step.number == 58)
+        .unwrap();
+    let answer = &mut step.answer.as_mut().unwrap().value;
+    let list = answer["response"]["data"]["conversations"]
+        .as_array_mut()
+        .unwrap();
+    list.remove(0);
+    let path = "response.data.conversations";
+    let first = an_override("friend-apply", 58, "", path, json!({"$drop": 0}));
+    let report = replay(&recorded, &played, std::slice::from_ref(&first)).await;
+    assert!(report.differences.is_empty(), "{:?}", report.differences);
+    let last = an_override("friend-apply", 58, "", path, json!({"$drop": 1}));
+    let report = replay(&recorded, &played, &[last]).await;
+    assert!(!report.differences.is_empty());
+    let report = replay(&recorded, &recorded, &[first]).await;
+    assert!(!report.differences.is_empty());
+}
+
+#[tokio::test]
 async fn an_override_of_the_whole_case_replaces_what_is_recorded_wherever_it_stands() {
     let recorded = case("friend-apply");
     let mut played = recorded.clone();

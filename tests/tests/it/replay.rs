@@ -41,6 +41,9 @@ macro_rules! cases {
 }
 
 cases! {
+    user_profile = "user-profile",
+    group_info_and_announcement = "group-info-and-announcement",
+    notify_group_history_for_joiners = "notify-group-history-for-joiners",
     friend_apply = "friend-apply",
     friend_list_update_delete = "friend-list-update-delete",
     msg_black_and_recvopt = "msg-black-and-recvopt",

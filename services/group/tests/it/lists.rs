@@ -357,3 +357,19 @@ async fn administrators_search_and_count_all_groups() {
         1002
     );
 }
+
+#[tokio::test]
+async fn a_group_asked_for_twice_is_shown_once() {
+    let world = World::new().await;
+    world.group(G, &[]).await;
+    let request = GetGroupsInfoReq {
+        group_i_ds: [G, "nowhere", G].map(str::to_owned).to_vec(),
+    };
+    let found = world
+        .client()
+        .get_groups_info(user("u4").request(request))
+        .await;
+    let found = found.unwrap().into_inner().group_infos;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].group_id, G);
+}

@@ -301,3 +301,14 @@ async fn users_are_sorted_by_the_names_given() {
         assert_eq!(sorted, expected);
     }
 }
+
+#[tokio::test]
+async fn a_user_asked_for_twice_is_shown_once() {
+    let (_world, mut client) = start().await;
+    let user_i_ds = ["u2", "nobody", "u1", "u2"].map(str::to_owned).to_vec();
+    let req = GetDesignateUsersReq { user_i_ds };
+    let found = client.get_designate_users(user("u1").request(req)).await;
+    let found = found.unwrap().into_inner().users_info;
+    let ids: Vec<_> = found.iter().map(|u| u.user_id.as_str()).collect();
+    assert_eq!(ids, ["u2", "u1"]);
+}
