@@ -151,6 +151,10 @@ impl Groups {
             let rows: Vec<Option<GroupMember>> = self.deps.store.find_many(keys).await?;
             let mut change = Change::by(ctx, vec![entry.tell]);
             change.operator.clone_from(&entry.operator);
+            // An accepted application is carried out by the cluster itself, for whoever answered.
+            if !entry.operator.is_empty() {
+                change.by_admin = self.deps.admins.contains(&entry.operator);
+            }
             change.in_chat = entry.in_chat;
             if entry.inviter != entry.operator {
                 change.inviter.clone_from(&entry.inviter);

@@ -114,6 +114,9 @@ async fn an_invitation_by_an_ordinary_member_needs_an_answer_where_the_group_say
     assert_eq!(told[0].tips["request"]["userInfo"]["userID"], "u3");
     assert_eq!(answer(&world, "u1", "u3", 1).await, 0);
     let entered = world.notice(1509).await;
+    assert_eq!(entered.tips["opUser"]["userID"], "u1");
+    assert_eq!(entered.tips["opUser"]["roleLevel"], 100);
+    assert_eq!(entered.tips["opUser"]["appMangerLevel"], 0);
     assert_eq!(entered.tips["inviterUser"]["userID"], "u2");
     assert_eq!(world.invite(&user("u1"), &["u4"]).await, 0);
     assert!(world.is_member("u4").await);
