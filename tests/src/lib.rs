@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod golden;
 mod handshake;
 pub mod load;
+pub mod proxy;
 mod rest;
 mod server;
 mod token;

@@ -339,7 +339,7 @@ pub(crate) struct BenchSuite {
     /// Core that the servers run on; start this program on another one.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) server_core: usize,
-    /// Only these: chat, start, idle, large.
+    /// Only these: chat, group, start, idle, large.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Connections of the idle figures.

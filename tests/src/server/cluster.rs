@@ -147,6 +147,16 @@ impl Cluster {
         }
     }
 
+    /// Starts one process again with another variable.
+    ///
+    /// # Errors
+    /// It isn't ready in time.
+    pub async fn restart_with(&mut self, at: usize, name: &str, value: &str) -> anyhow::Result<()> {
+        let process = self.process(at)?;
+        process.spec.env.push((name.to_owned(), value.to_owned()));
+        process.restart().await
+    }
+
     /// `magpie admin` with these arguments and what the processes are told by their environment.
     ///
     /// # Errors

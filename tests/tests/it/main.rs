@@ -13,6 +13,8 @@ mod drains;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod encodings;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod hostile_frames;

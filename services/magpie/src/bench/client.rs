@@ -22,7 +22,7 @@ const CALLS: usize = 16;
 /// Users registered by one call.
 const CHUNK: usize = 500;
 /// Platform of all clients: Android, so that the server sends no pings of its own.
-const PLATFORM: i32 = 2;
+pub(super) const PLATFORM: i32 = 2;
 /// How often a native client pings (gateway.md).
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(24);
 /// Buffers of a connection, bytes: small, so that many connections fit beside the server.

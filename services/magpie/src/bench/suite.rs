@@ -12,7 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     chat::{Load, Outcome},
-    client, idle,
+    client,
+    group::Crowd,
+    idle,
     report::{Limit, Report},
     server::{self, Server},
 };
@@ -30,6 +32,8 @@ const CAPACITY_P99: f64 = 250.0;
 const CAPACITY_STEP: f64 = 1.05;
 /// Time for heartbeats and allocator before an idle figure is taken.
 const IDLE: Duration = Duration::from_secs(60);
+/// Messages per second in a group.
+const GROUP_RATE: u32 = 10;
 /// Conversations of the figure about a large store.
 const CONVERSATIONS: usize = 1000;
 
@@ -46,6 +50,9 @@ pub(super) async fn run(args: &BenchSuite) -> anyhow::Result<Value> {
     let mut report = Report::new("scripts/bench", &arrangement, disk, PAIRS, BYTES);
     if wanted("chat") {
         chat(&place.join("chat"), args, &mut report).await?;
+    }
+    if wanted("group") {
+        group(&place.join("group"), args, &mut report).await?;
     }
     if wanted("start") {
         start(&place.join("start"), args, &mut report).await?;
@@ -147,6 +154,31 @@ async fn chat(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Res
         Some(11.0),
         outcome.is_clean(),
     );
+    server.stop().await
+}
+
+/// CPU per delivery in groups whose members are all online.
+async fn group(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("groups");
+    let server = Server::start(dir, args.server_core).await?;
+    let api = server.log_in().await?;
+    for (members, other) in [(100, 41.0), (1000, 25.0)] {
+        let mut crowd = Crowd::connect(&api, &server.ws, members).await?;
+        crowd.run(GROUP_RATE, 4, BYTES).await?;
+        let cpu = server.cpu_ms()?;
+        let outcome = crowd.run(GROUP_RATE, SECONDS, BYTES).await?;
+        let used = (server.cpu_ms()? - cpu) * 1000.0 / outcome.deliveries as f64;
+        say(&format!(
+            "  {members} members: {used:.2} µs a delivery, {outcome:?}"
+        ));
+        report.figure(
+            &format!("CPU per delivery, {members} members online, {GROUP_RATE} messages/s, µs"),
+            used,
+            Limit::AtMost(10.0),
+            Some(other),
+            outcome.clean,
+        );
+    }
     server.stop().await
 }
 

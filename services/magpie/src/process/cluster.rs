@@ -181,14 +181,20 @@ impl Host {
         }
     }
 
-    /// Registers the services and returns when etcd has them.
+    /// Registers the services and returns when etcd has them and this process knows it.
     pub(super) async fn join(&mut self) -> anyhow::Result<()> {
+        let mut services = Vec::new();
         for (service, address) in self.addresses.drain(..) {
+            services.push(service);
             let registration = self.registry.register(service, &self.instance, &address)?;
             self.registrations.push(registration);
         }
         for registration in &self.registrations {
             registration.registered().await;
+        }
+        // This process may need them too, and learns of them as the others do.
+        for service in services {
+            self.registry.wait_for(service).await;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Faults against a real cluster: two processes of every service over real etcd, Kafka, MongoDB protocol and Redis, clients on
 //! the wire protocol, one nemesis after the other, and a checker. `scripts/faults --help`.
 //!
-//! - `world`: the cluster; `member`: one process of it; `proxy`: in front of a dependency.
+//! - `world`: the cluster; `member`: one process of it. `magpie_tests::proxy`: in front of a dependency.
 //! - `nemesis`: what is done to it. `device`, `identity`, `log`: clients and what they saw;
 //!   `reader`: read positions. `run`: a nemesis and the judgement. `table`: the sum.
 
@@ -16,7 +16,6 @@ mod identity;
 mod log;
 mod member;
 mod nemesis;
-mod proxy;
 mod reader;
 mod run;
 mod table;

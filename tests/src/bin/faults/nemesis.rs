@@ -11,8 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::member::Member;
-use crate::proxy::Mode;
 use crate::world::{KINDS, SERVICES, Shape, World};
+use magpie_tests::proxy::Mode;
 
 /// How long a stopped process stands: longer than its lease (5 s) and its session at Kafka (6 s), so that others take over.
 const STOPPED: Duration = Duration::from_secs(14);

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::member::{Member, Plan};
-use crate::proxy::Proxy;
+use magpie_tests::proxy::Proxy;
 
 /// The services, with how many processes of each.
 pub(crate) const SERVICES: [(&str, usize); 12] = [

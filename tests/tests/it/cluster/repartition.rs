@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use magpie_testdeps::{Kind, Server};
+use magpie_tests::proxy::{Mode, Proxy};
 use magpie_tests::{Client, Cluster, Engines, Handshake, Options, text_message};
 use prost::Message as _;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::spawn_blocking;
 
@@ -133,14 +134,18 @@ async fn the_log_gets_other_partitions_and_no_chat_notices() {
     if super::skipped("cluster::repartition") {
         return;
     }
-    let start = || (Engines::shared(), Server::start(Kind::Redis));
-    let (shared, redis) = spawn_blocking(start).await.expect("the engines start");
-    let engines = Engines {
-        redis: redis.clone(),
-        ..shared
-    };
+    let engines = spawn_blocking(Engines::shared).await;
+    let engines = engines.expect("the engines start");
+    let way = Proxy::start().await.expect("a port");
+    way.lead_to(engines.mongo.port());
     let mut cluster = Cluster::start_on(engines, 2, Options::default()).await;
     let [msg, transfer, push] = ["msg", "transfer", "push"].map(|s| instances(&cluster, s));
+    let uri = format!("mongodb://{}/?directConnection=true", way.address);
+    for at in &push {
+        let restarted = cluster.restart_with(*at, "MAGPIE_MONGO_URI", &uri).await;
+        restarted.expect("push starts");
+    }
+    cluster.register(&["gina", "gus"]).await;
     let mut chats = Vec::new();
     for n in 0..CHATS {
         let mut chat = Chat::start(&cluster, n).await;
@@ -152,9 +157,14 @@ async fn the_log_gets_other_partitions_and_no_chat_notices() {
     let at_once = ["--partitions", "24", "--wait", "0"];
     refused(&mut cluster, &at_once, "msg is running: stop ").await;
 
-    // Without Redis push is held up: what was sent is in the log when msg is gone. Nobody knows of one msg, which stands still.
-    let away = redis.clone();
-    spawn_blocking(move || away.kill()).await.expect("killed");
+    // Without the store push can't read the members of a new group and is held up: what was sent is in the log when msg is gone.
+    // Nobody knows of one msg, which stands still.
+    way.set(Mode::Cut);
+    let group = json!({
+        "ownerUserID": "gina", "memberUserIDs": ["gus"], "groupInfo": {"groupName": "g", "groupType": 2},
+    });
+    let admin = cluster.admin().await;
+    admin.data("/group/create_group", &group).await;
     for chat in &mut chats {
         chat.write().await;
     }
@@ -163,10 +173,7 @@ async fn the_log_gets_other_partitions_and_no_chat_notices() {
     cluster.signal_one(msg[1], libc::SIGSTOP).expect("stopped");
     let soon = ["--partitions", "24", "--wait", "15"];
     refused(&mut cluster, &soon, "push is ").await;
-    let back = redis.clone();
-    spawn_blocking(move || back.restart())
-        .await
-        .expect("started");
+    way.set(Mode::Pass);
     for chat in &mut chats {
         chat.read().await;
     }

@@ -13,7 +13,7 @@ const CHUNK: usize = 64 << 10;
 
 /// What happens to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Everything passes.
     Pass,
     /// Connections are closed, new ones too.
@@ -26,8 +26,10 @@ pub(crate) enum Mode {
 }
 
 /// See the module.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     mode: watch::Sender<Mode>,
     target: watch::Sender<Option<u16>>,
     accepting: tokio::task::JoinHandle<()>,
@@ -35,7 +37,10 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens; connections are refused until it has a target.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (mode, target) = (watch::Sender::new(Mode::Pass), watch::Sender::new(None));
@@ -57,12 +62,12 @@ impl Proxy {
     }
 
     /// Leads to this port of the machine.
-    pub(crate) fn lead_to(&self, port: u16) {
+    pub fn lead_to(&self, port: u16) {
         self.target.send_replace(Some(port));
     }
 
     /// Changes what happens to all connections.
-    pub(crate) fn set(&self, mode: Mode) {
+    pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 }
