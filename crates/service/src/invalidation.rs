@@ -1,4 +1,5 @@
-//! Caches learn of changes: every write to a watched collection is announced, after it, before its caller is answered.
+//! Caches learn of changes, and the worker of mentions of its work: every write to a watched collection is announced, after it, before its
+//! caller is answered.
 //!
 //! [`Observed`] wraps the store, so that no service can forget it. Within a process a change is therefore enforced at once.
 //! Between processes it travels as a notice of presence ([`relay`]), in batches, bounded: who may have missed one forgets
@@ -17,7 +18,7 @@ use magpie_presence::{Notice, SharedPresence};
 use magpie_store::{
     Change, Document as _, Follow, Key, Outcome, Page, Row, RunItem, Schema, SharedStore, Store,
     Value,
-    documents::{Black, Conversation, Friend, Group, GroupMember, SCHEMAS, User},
+    documents::{Black, Conversation, Friend, Group, GroupMember, Mention, SCHEMAS, User},
     store::Result,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -171,6 +172,7 @@ fn watched(schema: &'static Schema) -> bool {
         Group::SCHEMA.collection,
         GroupMember::SCHEMA.collection,
         Black::SCHEMA.collection,
+        Mention::SCHEMA.collection,
     ]
     .contains(&schema.collection)
 }

@@ -12,8 +12,6 @@ pub struct Config {
     pub max_ids: usize,
     /// Members who are told of one mention or announcement before its place is stored.
     pub mention_page: usize,
-    /// Time between two looks for mentions, milliseconds.
-    pub mention_poll_ms: u64,
     /// Owners whose records are written at the same time in one request.
     pub concurrency: usize,
 }
@@ -24,7 +22,6 @@ impl Default for Config {
             max_page: 50_000,
             max_ids: 10_000,
             mention_page: 500,
-            mention_poll_ms: 300,
             concurrency: 16,
         }
     }

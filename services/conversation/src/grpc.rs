@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use magpie_proto::openim::conversation::{conversation_server::Conversation, *};
 use magpie_service::{
-    lists,
+    Context, lists,
     rpc::{answer, at_most, filled, open},
 };
 use magpie_types::{ConversationId, Error, GroupId, Result, SessionType};
@@ -30,6 +30,22 @@ pub(crate) struct ConversationGrpc {
 impl ConversationGrpc {
     pub(crate) fn new(records: Arc<Records>) -> Self {
         Self { records }
+    }
+
+    /// Changes the records that these users have of a conversation, for administrators.
+    async fn patch(
+        &self,
+        ctx: &Context,
+        (field, owners): (&'static str, Vec<String>),
+        conversation_id: &str,
+        patch: &Patch,
+    ) -> Result<()> {
+        filled("conversationID", conversation_id)?;
+        at_most(field, &owners, self.records.config.max_ids)?;
+        ctx.require_admin()?;
+        self.records
+            .patch_existing(ctx, owners, conversation_id, patch)
+            .await
     }
 }
 
@@ -261,13 +277,14 @@ impl Conversation for ConversationGrpc {
     ) -> Result<Response<UpdateConversationResp>, Status> {
         answer(async {
             let (ctx, req) = open(request)?;
-            filled("conversationID", &req.conversation_id)?;
-            at_most("userIDs", &req.user_i_ds, self.records.config.max_ids)?;
-            ctx.require_admin()?;
             let patch = Patch::of_service(&req);
-            self.records
-                .patch_existing(&ctx, req.user_i_ds, &req.conversation_id, &patch)
-                .await?;
+            self.patch(
+                &ctx,
+                ("userIDs", req.user_i_ds),
+                &req.conversation_id,
+                &patch,
+            )
+            .await?;
             Ok(UpdateConversationResp {})
         })
         .await
@@ -279,20 +296,17 @@ impl Conversation for ConversationGrpc {
     ) -> Result<Response<SetConversationMaxSeqResp>, Status> {
         answer(async {
             let (ctx, req) = open(request)?;
-            filled("conversationID", &req.conversation_id)?;
-            at_most(
-                "ownerUserID",
-                &req.owner_user_id,
-                self.records.config.max_ids,
-            )?;
-            ctx.require_admin()?;
             let patch = Patch {
                 max_seq: Some(req.max_seq),
                 ..Patch::default()
             };
-            self.records
-                .patch_existing(&ctx, req.owner_user_id, &req.conversation_id, &patch)
-                .await?;
+            self.patch(
+                &ctx,
+                ("ownerUserID", req.owner_user_id),
+                &req.conversation_id,
+                &patch,
+            )
+            .await?;
             Ok(SetConversationMaxSeqResp {})
         })
         .await
@@ -304,20 +318,17 @@ impl Conversation for ConversationGrpc {
     ) -> Result<Response<SetConversationMinSeqResp>, Status> {
         answer(async {
             let (ctx, req) = open(request)?;
-            filled("conversationID", &req.conversation_id)?;
-            at_most(
-                "ownerUserID",
-                &req.owner_user_id,
-                self.records.config.max_ids,
-            )?;
-            ctx.require_admin()?;
             let patch = Patch {
                 min_seq: Some(req.min_seq),
                 ..Patch::default()
             };
-            self.records
-                .patch_existing(&ctx, req.owner_user_id, &req.conversation_id, &patch)
-                .await?;
+            self.patch(
+                &ctx,
+                ("ownerUserID", req.owner_user_id),
+                &req.conversation_id,
+                &patch,
+            )
+            .await?;
             Ok(SetConversationMinSeqResp {})
         })
         .await

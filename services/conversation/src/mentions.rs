@@ -3,11 +3,11 @@
 //! A `Mention` document is made where the message is stored, or by the group service; this job works it off in pages and stores how far it
 //! is, so that nothing of it is on the way of the message. 1: you, 2: everybody, 3: everybody and you, 4: an announcement.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use magpie_proto::magpie::log::UserIds;
-use magpie_service::{Context, pending};
+use magpie_service::{Context, invalidation::Stale, pending};
 use magpie_store::{
     Document as _, Documents as _, Intends as _, Page, Store,
     documents::{GroupMember, Mention},
@@ -15,14 +15,14 @@ use magpie_store::{
 };
 use magpie_types::{ConversationId, Error, Result, SessionType};
 use prost::Message as _;
+use tokio::sync::Notify;
 
 use crate::{
     records::{Follow, Identity, Records},
     settings::Patch,
 };
 
-/// Marks: nobody works at it yet, and somebody does.
-const NEW: u8 = 1;
+/// Mark of one that somebody works at.
 const TAKEN: u8 = 2;
 /// Mentions looked at in one go.
 const BATCH: usize = 100;
@@ -34,7 +34,8 @@ const ALL: i32 = 2;
 const ALL_AND_ME: i32 = 3;
 const ANNOUNCEMENT: i32 = 4;
 
-/// Looks for new mentions until the shutdown; what a dead process has taken is found by the worker of intents.
+/// Looks for mentions whenever one was written, until the shutdown; what a dead process has taken, and what nobody was told of, is found by
+/// the worker of intents.
 pub(crate) fn start(service: &Arc<Records>) {
     let deps = &service.deps;
     let worker = Arc::clone(service);
@@ -43,13 +44,18 @@ pub(crate) fn start(service: &Arc<Records>) {
         async move { service.mention(mention).await }
     });
     let (service, shutdown) = (Arc::clone(service), deps.shutdown.clone());
-    let pause = Duration::from_millis(service.config.mention_poll_ms.max(1));
+    let written = Arc::new(Notify::new());
+    let nudge = Arc::clone(&written);
+    deps.invalidations.listen(move |stale| match stale {
+        Stale::Document(schema, _) if schema.collection != Mention::SCHEMA.collection => {}
+        Stale::Document(..) | Stale::Everything => nudge.notify_one(),
+    });
     deps.tasks.spawn(async move {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+        while shutdown
+            .run_until_cancelled(written.notified())
+            .await
+            .is_some()
+        {
             if let Err(e) = service.new_mentions().await {
                 tracing::warn!(error = e.report(), "mentions can't be worked off now");
             }
@@ -65,7 +71,7 @@ impl Records {
             .list(Page::of("by_pending", Vec::new(), BATCH))
             .await?;
         for mut mention in all {
-            if pending::mark(&mention.pending) != Some(NEW) {
+            if pending::mark(&mention.pending) != Some(Mention::NEW) {
                 continue;
             }
             let rev = mention.rev;

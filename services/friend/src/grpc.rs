@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use magpie_proto::openim::relation::{friend_server::Friend, *};
+use magpie_proto::openim::{
+    relation::{friend_server::Friend, *},
+    sdkws::{FriendRequest, RequestPagination},
+};
 use magpie_service::{
     Context, lists,
     rpc::{answer, at_most, filled, open, some, unique},
@@ -48,6 +51,23 @@ impl FriendGrpc {
 
     fn max_ids(&self) -> usize {
         self.relations.config.max_ids
+    }
+
+    /// A page of the applications that a user has got or made, with their number.
+    async fn requests(
+        &self,
+        ctx: &Context,
+        (user_id, side, results): (&str, Side, &[i32]),
+        pagination: RequestPagination,
+    ) -> Result<(i32, Vec<FriendRequest>)> {
+        filled("userID", user_id)?;
+        at_most("handleResults", results, self.max_ids())?;
+        ctx.require_self(user_id)?;
+        let (all, page) = self
+            .relations
+            .requests(user_id, side, results, pagination)
+            .await?;
+        Ok((total(all), self.relations.requests_shown(ctx, page).await?))
     }
 }
 
@@ -377,16 +397,11 @@ impl Friend for FriendGrpc {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
-            filled("userID", &req.user_id)?;
-            at_most("handleResults", &req.handle_results, self.max_ids())?;
-            ctx.require_self(&req.user_id)?;
-            let (all, page) = self
-                .relations
-                .requests(&req.user_id, Side::To, &req.handle_results, pagination)
-                .await?;
+            let asked = (&*req.user_id, Side::To, &*req.handle_results);
+            let (total, friend_requests) = self.requests(&ctx, asked, pagination).await?;
             Ok(GetPaginationFriendsApplyToResp {
-                friend_requests: self.relations.requests_shown(&ctx, page).await?,
-                total: total(all),
+                friend_requests,
+                total,
             })
         })
         .await
@@ -399,16 +414,11 @@ impl Friend for FriendGrpc {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
-            filled("userID", &req.user_id)?;
-            at_most("handleResults", &req.handle_results, self.max_ids())?;
-            ctx.require_self(&req.user_id)?;
-            let (all, page) = self
-                .relations
-                .requests(&req.user_id, Side::From, &req.handle_results, pagination)
-                .await?;
+            let asked = (&*req.user_id, Side::From, &*req.handle_results);
+            let (total, friend_requests) = self.requests(&ctx, asked, pagination).await?;
             Ok(GetPaginationFriendsApplyFromResp {
-                friend_requests: self.relations.requests_shown(&ctx, page).await?,
-                total: total(all),
+                friend_requests,
+                total,
             })
         })
         .await

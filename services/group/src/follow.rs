@@ -36,8 +36,6 @@ use crate::{
     groups::Groups,
 };
 
-/// Mark of a mention that nobody works at yet; see `documents::Mention`.
-const NEW_MENTION: u8 = 1;
 /// Pause between two looks at bounds, milliseconds.
 const LOOK_MS: u64 = 5;
 
@@ -248,7 +246,7 @@ impl Groups {
             mentioned: Bytes::new(),
             is_announcement: true,
             after: String::new(),
-            pending: pending::begin(NEW_MENTION),
+            pending: pending::begin(Mention::NEW),
             rev: 1,
         };
         self.deps.store.add(mention).await?;

@@ -21,9 +21,6 @@ const HEAD_RAISED: &[usize] = &[1, 2];
 /// `read_seq` in [`UserSeq`].
 const READ_RAISED: &[usize] = &[2];
 
-/// Mark of a mention that nobody works at yet; see `documents::Mention`.
-const NEW_MENTION: u8 = 1;
-
 /// The writes of one message that was given `seq`.
 pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
     let mut writes = Vec::with_capacity(4);
@@ -57,7 +54,7 @@ pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
             mentioned: ids.encode_to_vec().into(),
             is_announcement: false,
             after: String::new(),
-            pending: pending::begin(NEW_MENTION),
+            pending: pending::begin(Mention::NEW),
             rev: 1,
         };
         writes.push(Follow::InsertIfAbsent {

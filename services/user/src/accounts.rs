@@ -82,6 +82,7 @@ impl Users {
                 ..UserInfo::default()
             })
         };
+        patch.check(self.config.max_field_bytes)?;
         let missing = || Error::args("there is no such account");
         self.update(ctx, &request.user_id, &patch, missing).await
     }

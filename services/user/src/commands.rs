@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use magpie_proto::openim::sdkws::{
-    UserCommandAddTips, UserCommandDeleteTips, UserCommandUpdateTips,
+use magpie_proto::openim::{
+    protobuf::StringValue,
+    sdkws::{UserCommandAddTips, UserCommandDeleteTips, UserCommandUpdateTips},
 };
 use magpie_service::{
     Context, lists,
@@ -33,12 +34,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Rules on the fields (1001).
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.user_id.is_empty() || self.uuid.is_empty() || self.kind == 0 {
+    /// A note that the caller may change, named by fields within their rules (1001).
+    pub(crate) fn of(ctx: &Context, user_id: String, kind: i32, uuid: String) -> Result<Self> {
+        if user_id.is_empty() || uuid.is_empty() || kind == 0 {
             return Err(Error::args("userID, uuid or type is empty"));
         }
-        check_length(&[("uuid", &self.uuid)], MAX_KEY)
+        check_length(&[("uuid", &uuid)], MAX_KEY)?;
+        ctx.require_self(&user_id)?;
+        Ok(Self {
+            user_id,
+            kind,
+            uuid,
+        })
     }
 
     fn key(&self) -> magpie_store::Key {
@@ -51,6 +58,16 @@ impl Place {
 pub(crate) struct Values {
     pub(crate) value: Option<String>,
     pub(crate) ex: Option<String>,
+}
+
+impl Values {
+    /// As they come in a request.
+    pub(crate) fn of(value: Option<StringValue>, ex: Option<StringValue>) -> Self {
+        Self {
+            value: value.map(|v| v.value),
+            ex: ex.map(|v| v.value),
+        }
+    }
 }
 
 impl Users {

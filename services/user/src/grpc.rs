@@ -7,6 +7,7 @@ use magpie_service::{
     Context, Deps,
     rpc::{answer, at_most, distinct, filled, open, some},
 };
+use magpie_store::documents;
 use magpie_types::{Error, Result};
 use tonic::{Request, Response, Status};
 
@@ -43,13 +44,21 @@ impl UserGrpc {
         self.users.ready().await?;
         Ok(opened)
     }
-}
 
-impl UserGrpc {
-    /// Refuses a user who is not registered (1004).
-    async fn existing(&self, user_id: &str) -> Result<()> {
+    /// Changes a user's profile for himself or an administrator.
+    async fn update(&self, context: &Context, user_id: String, patch: Patch) -> Result<()> {
+        filled("userID", &user_id)?;
+        patch.check(self.users.config.max_field_bytes)?;
+        context.require_self(&user_id)?;
+        self.users
+            .update(context, &user_id, &patch, || unknown(&user_id))
+            .await
+    }
+
+    /// A registered user (1004).
+    async fn existing(&self, user_id: &str) -> Result<documents::User> {
         let found = self.users.find(user_id).await?;
-        found.map(|_| ()).ok_or_else(|| unknown(user_id))
+        found.ok_or_else(|| unknown(user_id))
     }
 }
 
@@ -117,11 +126,7 @@ impl User for UserGrpc {
     ) -> Result<Response<GetGlobalRecvMessageOptResp>, Status> {
         answer(async {
             let (_, request) = self.open(request).await?;
-            let user = self
-                .users
-                .find(&request.user_id)
-                .await?
-                .ok_or_else(|| unknown(&request.user_id))?;
+            let user = self.existing(&request.user_id).await?;
             Ok(GetGlobalRecvMessageOptResp {
                 global_recv_msg_opt: user.global_recv_msg_opt,
             })
@@ -272,11 +277,7 @@ impl User for UserGrpc {
         answer(async {
             let (_, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
-            let found = self
-                .users
-                .find(&request.user_id)
-                .await?
-                .ok_or_else(|| unknown(&request.user_id))?;
+            let found = self.existing(&request.user_id).await?;
             if found.app_manger_level < SYSTEM_LEVEL && !self.users.is_admin(&found.user_id) {
                 return Err(Error::no_permission("this is no system account"));
             }
@@ -293,15 +294,8 @@ impl User for UserGrpc {
     ) -> Result<Response<UpdateUserInfoResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let new = request
-                .user_info
-                .ok_or_else(|| Error::args("userInfo is empty"))?;
-            filled("userID", &new.user_id)?;
-            context.require_self(&new.user_id)?;
-            let user_id = new.user_id.clone();
-            let patch = Patch::of_filled(new);
-            self.users
-                .update(&context, &user_id, &patch, || unknown(&user_id))
+            let new = request.user_info.unwrap_or_default();
+            self.update(&context, new.user_id.clone(), Patch::of_filled(new))
                 .await?;
             Ok(UpdateUserInfoResp {})
         })
@@ -314,15 +308,8 @@ impl User for UserGrpc {
     ) -> Result<Response<UpdateUserInfoExResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let new = request
-                .user_info
-                .ok_or_else(|| Error::args("userInfo is empty"))?;
-            filled("userID", &new.user_id)?;
-            context.require_self(&new.user_id)?;
-            let user_id = new.user_id.clone();
-            let patch = Patch::of_present(new);
-            self.users
-                .update(&context, &user_id, &patch, || unknown(&user_id))
+            let new = request.user_info.unwrap_or_default();
+            self.update(&context, new.user_id.clone(), Patch::of_present(new))
                 .await?;
             Ok(UpdateUserInfoExResp {})
         })
@@ -335,17 +322,11 @@ impl User for UserGrpc {
     ) -> Result<Response<SetGlobalRecvMessageOptResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            filled("userID", &request.user_id)?;
             let patch = Patch {
                 global_recv_msg_opt: Some(request.global_recv_msg_opt),
                 ..Patch::default()
             };
-            patch.check(self.users.config.max_field_bytes)?;
-            context.require_self(&request.user_id)?;
-            let missing = || unknown(&request.user_id);
-            self.users
-                .update(&context, &request.user_id, &patch, missing)
-                .await?;
+            self.update(&context, request.user_id, patch).await?;
             Ok(SetGlobalRecvMessageOptResp {})
         })
         .await
@@ -392,17 +373,8 @@ impl User for UserGrpc {
     ) -> Result<Response<ProcessUserCommandAddResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let place = Place {
-                user_id: request.user_id,
-                kind: request.r#type,
-                uuid: request.uuid,
-            };
-            place.check()?;
-            context.require_self(&place.user_id)?;
-            let values = Values {
-                value: request.value.map(|v| v.value),
-                ex: request.ex.map(|v| v.value),
-            };
+            let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
+            let values = Values::of(request.value, request.ex);
             self.users.add_command(&context, &place, values).await?;
             Ok(ProcessUserCommandAddResp {})
         })
@@ -415,17 +387,8 @@ impl User for UserGrpc {
     ) -> Result<Response<ProcessUserCommandUpdateResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let place = Place {
-                user_id: request.user_id,
-                kind: request.r#type,
-                uuid: request.uuid,
-            };
-            place.check()?;
-            context.require_self(&place.user_id)?;
-            let values = Values {
-                value: request.value.map(|v| v.value),
-                ex: request.ex.map(|v| v.value),
-            };
+            let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
+            let values = Values::of(request.value, request.ex);
             self.users.update_command(&context, &place, values).await?;
             Ok(ProcessUserCommandUpdateResp {})
         })
@@ -438,13 +401,7 @@ impl User for UserGrpc {
     ) -> Result<Response<ProcessUserCommandDeleteResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let place = Place {
-                user_id: request.user_id,
-                kind: request.r#type,
-                uuid: request.uuid,
-            };
-            place.check()?;
-            context.require_self(&place.user_id)?;
+            let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
             self.users.delete_command(&context, &place).await?;
             Ok(ProcessUserCommandDeleteResp {})
         })

