@@ -50,6 +50,8 @@ pub struct Config {
     /// What a new connection ends: 0 nothing, 1 older ones of the platform, 4 of the class, 5 all but those of PCs. The value
     /// of the auth service.
     pub multi_login_policy: i32,
+    /// Conversations whose newest delivered seq is remembered, to drop repeats.
+    pub delivered_entries: u64,
     /// Distance of the renewals of this gateway's presence, in milliseconds.
     pub presence_renewal_ms: u64,
     /// Longest wait for clients to go when the process stops, in milliseconds.
@@ -79,6 +81,7 @@ impl Default for Config {
             rate_patience_ms: 10_000,
             max_subscriptions: 5000,
             multi_login_policy: 1,
+            delivered_entries: 100_000,
             presence_renewal_ms: 3_000,
             drain_timeout_ms: 10_000,
         }

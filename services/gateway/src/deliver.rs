@@ -1,8 +1,9 @@
 //! Pushing messages: `magpie.gateway.Delivery`.
 //!
 //! One call carries many messages for many users of this gateway. A message is written as a frame once per codec in use and
-//! all receivers share its bytes. Repeats are dropped by their place in the stored log: only what is above the last offset
-//! delivered of a partition goes out, so that neither a stale push worker nor a takeover can reorder (design.md, Delivery).
+//! all receivers share its bytes. Repeats are dropped: by their place in the stored log, where only what is above the last offset
+//! delivered of a partition goes out, so that neither a stale push worker nor a takeover can reorder (design.md, Delivery); and
+//! by their seq, as a transfer worker that takes a partition over may write messages to the stored log once more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use magpie_proto::magpie::gateway::{
 };
 use magpie_service::{Context, IntoStatus, trace};
 use magpie_types::ConversationId;
+use moka::sync::Cache;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use tonic::{Request, Response, Status};
 use tracing::info_span;
@@ -35,14 +37,41 @@ fn partition(item: &Item) -> Partition {
     (item.incarnation, item.partition)
 }
 
-/// The last offset delivered of each partition of the stored log.
-#[derive(Default)]
-pub(crate) struct Positions(DashMap<Partition, Arc<Mutex<Option<u64>>>>);
+/// What was delivered: the last offset of each partition of the stored log, and the newest seq of each conversation of late.
+pub(crate) struct Delivered {
+    offsets: DashMap<Partition, Arc<Mutex<Option<u64>>>>,
+    seqs: Cache<String, i64>,
+}
 
-impl Positions {
-    fn of(&self, partition: Partition) -> Arc<Mutex<Option<u64>>> {
-        Arc::clone(self.0.entry(partition).or_default().value())
+impl Delivered {
+    /// Remembers the newest seqs of so many conversations.
+    pub(crate) fn new(conversations: u64) -> Self {
+        Self {
+            offsets: DashMap::new(),
+            seqs: Cache::new(conversations),
+        }
     }
+
+    fn offset(&self, partition: Partition) -> Arc<Mutex<Option<u64>>> {
+        Arc::clone(self.offsets.entry(partition).or_default().value())
+    }
+
+    fn has_seq(&self, item: &Item) -> bool {
+        let newest = || self.seqs.get(&item.conversation_id);
+        item.seq > 0 && newest().is_some_and(|newest| item.seq <= newest)
+    }
+
+    /// For items of one partition, in their order.
+    fn set_seqs(&self, items: &[Item]) {
+        for item in items.iter().filter(|item| item.seq > 0 && !is_answer(item)) {
+            self.seqs.insert(item.conversation_id.clone(), item.seq);
+        }
+    }
+}
+
+/// For the connection that sent a message again, and for no other.
+fn is_answer(item: &Item) -> bool {
+    !item.only_connection_id.is_empty()
 }
 
 /// The service.
@@ -63,23 +92,27 @@ impl Delivery for DeliveryService {
     }
 }
 
-/// Items of one partition. Several items of one call may share an offset: a message for many users, in parts.
+/// Items of one partition. Several items of one call may share an offset and a seq: a message for many users, in parts. So they
+/// are compared with what came before the call.
 fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
     let Some(first) = run.first() else { return };
-    let position = hub.positions.of(partition(first));
+    let position = hub.delivered.offset(partition(first));
     let mut last = position.lock().unwrap_or_else(PoisonError::into_inner);
     let floor = *last;
+    let is_repeat = |item: &Item| {
+        floor.is_some_and(|floor| item.offset <= floor) || hub.delivered.has_seq(item)
+    };
     for item in run {
-        let repeated =
-            item.only_connection_id.is_empty() && floor.is_some_and(|floor| item.offset <= floor);
+        let repeated = !is_answer(item) && is_repeat(item);
         if repeated {
             metrics::repeated_item();
         }
         results.push(deliver_item(hub, item, repeated));
-        if item.only_connection_id.is_empty() {
+        if !is_answer(item) {
             *last = (*last).max(Some(item.offset));
         }
     }
+    hub.delivered.set_seqs(run);
 }
 
 /// Writes an item to its receivers. A repeated one is not written; its receivers had it, or will have synchronised since.
@@ -100,8 +133,7 @@ fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
         data: None,
         frames: Default::default(),
     };
-    let only = (!item.only_connection_id.is_empty())
-        .then(|| hub.connection_number(&item.only_connection_id));
+    let only = is_answer(item).then(|| hub.connection_number(&item.only_connection_id));
     let sender = hub.connection_number(&item.sender_connection_id);
     let conversation = ConversationId::trusted(item.conversation_id.as_str());
     let mut users = Vec::new();

@@ -24,7 +24,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 use crate::config::Config;
 use crate::conn::Conn;
-use crate::deliver::Positions;
+use crate::deliver::Delivered;
 use crate::metrics;
 use crate::policy::{Login, Policy, Tokens};
 use crate::registry::Registry;
@@ -51,7 +51,7 @@ pub(crate) struct Hub {
     pub(crate) id: GatewayId,
     pub(crate) registry: Registry,
     pub(crate) subscriptions: Subscriptions,
-    pub(crate) positions: Positions,
+    pub(crate) delivered: Delivered,
     /// Connections, those in their handshake included.
     open: AtomicUsize,
     /// Random part of connection ids, so that those of two processes differ.
@@ -90,12 +90,12 @@ impl Hub {
         Arc::new(Self {
             deps: deps.clone(),
             pulls: Semaphore::new(config.max_pulls.max(1)),
+            delivered: Delivered::new(config.delivered_entries),
             config,
             started: tokio::time::Instant::now(),
             id,
             registry: Registry::default(),
             subscriptions: Subscriptions::default(),
-            positions: Positions::default(),
             open: AtomicUsize::new(0),
             incarnation: hex::encode(ids::random_bytes::<8>()),
             next_number: AtomicU64::new(1),

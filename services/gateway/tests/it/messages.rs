@@ -157,6 +157,30 @@ async fn repeats_of_the_stored_log_are_dropped_and_resend_answers_are_not() {
     assert_eq!(resent, 1, "the connection that asked alone");
 }
 
+/// A transfer worker that takes a partition over publishes again what the one before it did not commit.
+#[tokio::test]
+async fn messages_that_are_in_the_stored_log_twice_are_written_once() {
+    let world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    let at = |seq, item| Item { seq, ..item };
+    let parts = vec![
+        at(7, item(20, "a", &["u2"])),
+        at(7, item(20, "a", &["u1"])),
+        at(8, item(21, "b", &["u1"])),
+    ];
+    world.deliver(parts).await;
+    let again = vec![
+        at(7, item(22, "a", &["u1"])),
+        at(8, item(23, "b", &["u1"])),
+        at(0, item(24, "typing", &["u1"])),
+        at(9, item(25, "c", &["u1"])),
+    ];
+    world.deliver(again).await;
+    let pushes = client.until_answered().await;
+    let seen: Vec<_> = pushes.iter().map(|r| r.operation_id.as_str()).collect();
+    assert_eq!(seen, ["a", "b", "typing", "c"]);
+}
+
 /// A repartition makes the stored log anew while the gateway goes on, and a push worker may have stood still meanwhile.
 #[tokio::test]
 async fn the_offsets_of_a_log_that_was_made_anew_begin_again_and_those_of_the_old_one_stay_known() {
