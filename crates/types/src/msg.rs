@@ -130,6 +130,8 @@ pub mod status {
     pub const SENDING: i32 = 1;
     /// Stored or pushed.
     pub const SENT: i32 = 2;
+    /// Could not be sent.
+    pub const FAILED: i32 = 3;
     /// Deleted, or a placeholder for what is not there.
     pub const DELETED: i32 = 4;
 }

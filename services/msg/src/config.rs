@@ -23,6 +23,8 @@ pub struct Config {
     pub max_pull_conversations: usize,
     /// Most conversations one request for positions names.
     pub max_conversations: usize,
+    /// Messages that one search walks.
+    pub max_search: usize,
     /// Entries of each cache (users, participants, conversation settings, recent sends).
     pub cache_entries: u64,
     /// How long a cached entry lives if nothing invalidates it, seconds.
@@ -42,6 +44,7 @@ impl Default for Config {
             max_pull_bytes: 4 << 20,
             max_pull_conversations: 1000,
             max_conversations: 5000,
+            max_search: 100_000,
             cache_entries: 100_000,
             cache_seconds: 30,
             head_wait_ms: 1000,

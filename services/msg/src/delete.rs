@@ -5,7 +5,10 @@
 
 use bytes::Bytes;
 use magpie_proto::openim::{
-    msg::{ClearConversationsMsgReq, DeleteMsgsReq, DeleteSyncOpt, UserClearAllMsgReq},
+    msg::{
+        ClearConversationsMsgReq, DeleteMsgPhysicalReq, DeleteMsgsReq, DeleteSyncOpt,
+        UserClearAllMsgReq,
+    },
     sdkws::{ClearConversationTips, ConversationUpdateTips, DeleteMsgsTips},
 };
 use magpie_service::{
@@ -13,13 +16,17 @@ use magpie_service::{
     notification::{self, Notification},
 };
 use magpie_store::{
-    Change, Document as _, Follow, Value,
-    documents::{Head, Hidden},
+    Change, Document as _, Follow, Page, Value,
+    documents::{Head, Hidden, Message},
+    key,
     versions::{self, List, State},
 };
-use magpie_types::{ConversationId, Error, Result, msg::content_type};
+use magpie_types::{ConversationId, Error, Result, msg::content_type, time::now_ms};
 
 use crate::{Service, access, read::raise, read_msgs::state, revoke::position};
+
+/// Messages read at once to erase old ones.
+const ERASED_AT_ONCE: usize = 500;
 
 impl Service {
     pub(crate) async fn delete_msgs(&self, ctx: &Context, req: DeleteMsgsReq) -> Result<()> {
@@ -98,6 +105,41 @@ impl Service {
                 Change::Set(position("revocation"), Value::Blob(Bytes::new())),
             ];
             self.change(&message, tombstone).await?;
+        }
+        Ok(())
+    }
+
+    /// Turns what is older than so many seconds into tombstones, oldest first. Repeating it goes on where it was cut off.
+    pub(crate) async fn erase_older(&self, ctx: &Context, req: DeleteMsgPhysicalReq) -> Result<()> {
+        ctx.require_admin()?;
+        self.check_count(req.conversation_i_ds.len())?;
+        if req.timestamp < 0 {
+            return Err(Error::args("timestamp is an age in seconds"));
+        }
+        let before = now_ms().saturating_sub(req.timestamp.saturating_mul(1000));
+        for id in &req.conversation_i_ds {
+            let conversation = ConversationId::parse(id)?;
+            let mut page = Page::of("by_seq", key![id.as_str()], ERASED_AT_ONCE);
+            loop {
+                let rows = self.deps.store.page(Message::SCHEMA, page.clone()).await?;
+                let Some(last) = rows.last() else { break };
+                page = page.after_row(Message::SCHEMA, last);
+                let messages: Vec<Message> = rows
+                    .into_iter()
+                    .map(Message::from_row)
+                    .collect::<Result<_, _>>()?;
+                let old = messages.iter().filter(|m| m.send_time < before);
+                let seqs: Vec<i64> = old
+                    .clone()
+                    .filter(|m| m.state != state::DELETED)
+                    .map(|m| m.seq)
+                    .collect();
+                // Times follow the seqs, but for messages that a back end sends with a time of its own.
+                if old.count() == 0 {
+                    break;
+                }
+                self.erase(&conversation, &seqs).await?;
+            }
         }
         Ok(())
     }

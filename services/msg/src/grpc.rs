@@ -16,18 +16,14 @@ use crate::{Service, read_msgs::Budget};
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
 
 magpie_service::later! {
-    "message search": {
-        search_message(SearchMessageReq) -> SearchMessageResp;
+    "statistics": {
         get_active_user(GetActiveUserReq) -> GetActiveUserResp;
         get_active_group(GetActiveGroupReq) -> GetActiveGroupResp;
     }
     "bots": {
         send_simple_msg(SendSimpleMsgReq) -> SendSimpleMsgResp;
-        set_send_msg_status(SetSendMsgStatusReq) -> SetSendMsgStatusResp;
-        get_send_msg_status(GetSendMsgStatusReq) -> GetSendMsgStatusResp;
     }
     "retention": {
-        delete_msg_physical(DeleteMsgPhysicalReq) -> DeleteMsgPhysicalResp;
         clear_msg(ClearMsgReq) -> ClearMsgResp;
         destruct_msgs(DestructMsgsReq) -> DestructMsgsResp;
         get_last_message_seq_by_time(GetLastMessageSeqByTimeReq) -> GetLastMessageSeqByTimeResp;
@@ -240,6 +236,34 @@ impl Msg for Grpc {
             .await
             .map_err(Error::into_status)?;
         Ok(Response::new(DeleteMsgPhysicalBySeqResp {}))
+    }
+
+    async fn delete_msg_physical(
+        &self,
+        request: Request<DeleteMsgPhysicalReq>,
+    ) -> Answer<DeleteMsgPhysicalResp> {
+        call!(self, request, erase_older => DeleteMsgPhysicalResp {})
+    }
+
+    async fn search_message(
+        &self,
+        request: Request<SearchMessageReq>,
+    ) -> Answer<SearchMessageResp> {
+        call!(self, request, search)
+    }
+
+    async fn set_send_msg_status(
+        &self,
+        request: Request<SetSendMsgStatusReq>,
+    ) -> Answer<SetSendMsgStatusResp> {
+        call!(self, request, set_send_state => SetSendMsgStatusResp {})
+    }
+
+    async fn get_send_msg_status(
+        &self,
+        request: Request<GetSendMsgStatusReq>,
+    ) -> Answer<GetSendMsgStatusResp> {
+        call!(self, request, send_state)
     }
 
     async fn get_server_time(

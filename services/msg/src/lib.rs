@@ -5,6 +5,7 @@
 //!   store. Numbers are given by transfer.
 //! - `access`: who takes part in a conversation, and which seqs a user may see.
 //! - `pull`: 1002, 1005, 1007; `read_msgs` reads for it. `seqs`: 1001, 1006. `read`: read positions and receipts. `revoke`, `delete`.
+//! - For back ends: `search`, and `send_state`, what became of a send.
 //!
 //! Calls no service for a message: it reads users and conversation settings from the store through caches that learn of
 //! every change (`cache`).
@@ -19,7 +20,9 @@ mod pull;
 mod read;
 mod read_msgs;
 mod revoke;
+mod search;
 mod send;
+mod send_state;
 mod seqs;
 
 use std::sync::Arc;
@@ -27,7 +30,8 @@ use std::sync::Arc;
 use magpie_proto::{
     magpie::msg::memberships_server::MembershipsServer, openim::msg::msg_server::MsgServer,
 };
-use magpie_service::Deps;
+use magpie_service::{Deps, tombstones};
+use magpie_store::{documents::SendState, key};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -44,6 +48,9 @@ pub(crate) struct Service {
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let cache = cache::Caches::new(deps, &config);
     let limit = config.max_request_bytes;
+    tombstones::spawn_expiry::<SendState>(deps, "by_time", |state| {
+        key![state.operation_id.as_str()]
+    });
     let service = Arc::new(Service {
         deps: deps.clone(),
         config,

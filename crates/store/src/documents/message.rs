@@ -1,4 +1,4 @@
-//! Messages, the newest seq of each conversation, and what single users have deleted for themselves.
+//! Messages, the newest seq of each conversation, what single users have deleted for themselves, and what became of sends.
 
 use bytes::Bytes;
 
@@ -68,4 +68,18 @@ crate::document! {
         pub seq: i64,
     }
     key [user_id, conversation_id, seq];
+}
+
+crate::document! {
+    /// What became of the sends of an operation. Kept for a day.
+    pub struct SendState in "send_states" {
+        /// Of the request that sent.
+        pub operation_id: String,
+        /// 1 sending, 2 sent, 3 failed.
+        pub status: i32,
+        /// When that was noted, ms.
+        pub noted_at: i64,
+    }
+    key [operation_id];
+    index by_time [noted_at];
 }

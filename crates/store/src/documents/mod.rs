@@ -14,7 +14,7 @@ pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
 pub use group::{Group, GroupMember, GroupRequest, MemberFanout};
 pub use log::{AppliedOffset, LogTopic};
-pub use message::{Head, Hidden, Message};
+pub use message::{Head, Hidden, Message, SendState};
 pub use user::{AppBadge, ClientConfig, PushToken, User, UserCommand, UserTokens};
 pub use version::VersionHead;
 
@@ -35,6 +35,7 @@ pub const SCHEMAS: &[&Schema] = &[
     Message::SCHEMA,
     Head::SCHEMA,
     Hidden::SCHEMA,
+    SendState::SCHEMA,
     Friend::SCHEMA,
     Black::SCHEMA,
     FriendRequest::SCHEMA,

@@ -4,7 +4,7 @@ use magpie_proto::openim::{
     msg::*,
     sdkws::{MessageRevokedContent, NotificationElem},
 };
-use magpie_testkit::{code, user};
+use magpie_testkit::{admin, code, user};
 
 use crate::world::{CHAT, World, caller, sent};
 
@@ -221,4 +221,38 @@ async fn a_user_clears_all_his_conversations() {
         Ok(Default::default())
     );
     assert_eq!(world.seen("u1").await, sent(&[(1, "a")]));
+}
+
+#[tokio::test]
+async fn erasing_by_age_leaves_newer_messages_and_other_chats() {
+    let world = World::new().await;
+    world.chat("u1", "u2", &["a", "b"]).await;
+    world.chat("u1", "u3", &["c"]).await;
+    let erase = async |who: magpie_service::Context, ids: &[&str], timestamp| {
+        let request = DeleteMsgPhysicalReq {
+            conversation_i_ds: ids.iter().map(|&id| id.to_owned()).collect(),
+            timestamp,
+        };
+        code(
+            world
+                .client()
+                .delete_msg_physical(who.request(request))
+                .await,
+        )
+    };
+    assert_eq!(erase(user("u1"), &[CHAT], 0).await, 1002);
+    assert_eq!(erase(admin(), &[CHAT], -1).await, 1001);
+    assert_eq!(erase(admin(), &["nonsense"], 0).await, 1001);
+    assert_eq!(erase(admin(), &[CHAT], 3600).await, 0);
+    assert_eq!(world.seen("u2").await, sent(&[(1, "a"), (2, "b")]));
+    let now = async || (magpie_types::time::now_ms() > world.newest_time(CHAT).await).then_some(());
+    magpie_testkit::until("a millisecond has passed", now).await;
+    assert_eq!(erase(admin(), &[CHAT, "si_no_chat"], 0).await, 0);
+    let gone = |seq| (seq, 4, String::new());
+    assert_eq!(world.seen("u2").await, [gone(1), gone(2)]);
+    let other = world.range("u3", "si_u1_u3", (1, 1, 1)).await.unwrap();
+    assert_eq!(
+        crate::world::lines(&other["si_u1_u3"].msgs),
+        sent(&[(1, "c")])
+    );
 }

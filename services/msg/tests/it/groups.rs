@@ -370,3 +370,39 @@ async fn what_is_deleted_for_all_is_told_to_the_group() {
     let pulled = world.range("u3", CHAT, (seq, seq, 1)).await.unwrap();
     assert_eq!(pulled[CHAT].msgs[0].status, 4);
 }
+
+#[tokio::test]
+async fn a_groups_messages_are_found_by_its_id_or_their_sender_with_its_owner_and_size() {
+    let world = start().await;
+    let seq = say(&world, "u3").await;
+    for (from, to) in [("u3", ""), ("", "g1"), ("u3", "g1")] {
+        let request = SearchMessageReq {
+            send_id: from.to_owned(),
+            recv_id: to.to_owned(),
+            content_type: 101,
+            session_type: 3,
+            pagination: Some(magpie_proto::openim::sdkws::RequestPagination {
+                page_number: 1,
+                show_number: 10,
+            }),
+            ..SearchMessageReq::default()
+        };
+        let mut client = world.client();
+        let found = client.search_message(admin().request(request));
+        let mut found = found.await.unwrap().into_inner().chat_logs;
+        assert_eq!(found.len(), 1);
+        let log = found.remove(0).chat_log.unwrap();
+        assert_eq!(
+            (log.seq, log.recv_id.as_str(), log.group_id.as_str()),
+            (seq, "g1", "g1")
+        );
+        assert_eq!(
+            (
+                log.group_owner.as_str(),
+                log.group_member_count,
+                log.group_type
+            ),
+            ("u1", 4, 2)
+        );
+    }
+}

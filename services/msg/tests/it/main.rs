@@ -8,4 +8,6 @@ mod groups;
 mod pull;
 mod read;
 mod relations;
+mod search;
+mod send_state;
 mod world;

@@ -15,6 +15,7 @@ use magpie_proto::{
     },
 };
 use magpie_service::Context;
+use magpie_store::{Documents as _, documents::Head, key};
 use magpie_testkit::{Engines, admin, code, register, until, user};
 use prost::Message as _;
 use tokio::time::timeout;
@@ -181,6 +182,13 @@ impl World {
     pub(crate) async fn seen(&self, who: &str) -> Vec<(i64, i32, String)> {
         let pulled = self.range(who, CHAT, (1, 100, 100)).await.unwrap();
         pulled.get(CHAT).map(|p| lines(&p.msgs)).unwrap_or_default()
+    }
+
+    /// When the newest message was sent, ms.
+    pub(crate) async fn newest_time(&self, conversation: &str) -> i64 {
+        let store = &self.engines.deps.store;
+        let head: Option<Head> = store.find(key![conversation]).await.unwrap();
+        head.map_or(0, |head| head.max_seq_time)
     }
 
     pub(crate) async fn seqs(&self, who: &str) -> Seqs {
