@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use magpie_store::{Document, Documents as _, Intends, Key, SharedStore, store::Page};
+use magpie_store::{Document, Documents as _, Intends, Key, Store, store::Page};
 use magpie_types::{Result, time::now_ms};
 use tokio::time::MissedTickBehavior;
 
@@ -16,19 +16,12 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// Traces removed in one step.
 const BATCH: usize = 500;
 
-/// Removes old traces until shutdown. `index` is one over the time of deletion alone, in ms, 0 while the document is there.
-pub fn spawn_sweeper<D: Intends>(deps: &Deps, index: &'static str) {
-    spawn::<D, _>(deps, move |store, before| sweep::<D>(store, index, before));
-}
-
-/// Removes documents a day after the time in `index`, which is over that time alone, in ms, until shutdown.
-pub fn spawn_expiry<D: Document>(deps: &Deps, index: &'static str, key: fn(&D) -> Key) {
-    spawn::<D, _>(deps, move |store, before| expire(store, index, key, before));
-}
-
-fn spawn<D: Document, F: Future<Output = Result<()>> + Send>(
+/// Removes old traces until shutdown. `index` is one over the time of deletion alone, in ms, 0 while the document is there; `gone`
+/// answers the key and the revision of a trace that may go.
+pub fn spawn_sweeper<D: Document>(
     deps: &Deps,
-    step: impl Fn(SharedStore, i64) -> F + Send + 'static,
+    index: &'static str,
+    gone: fn(&D) -> Option<(Key, i64)>,
 ) {
     let (store, shutdown) = (Arc::clone(&deps.store), deps.shutdown.clone());
     deps.tasks.spawn(async move {
@@ -36,12 +29,12 @@ fn spawn<D: Document, F: Future<Output = Result<()>> + Send>(
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(sweeps.tick()).await.is_some() {
             let life = i64::try_from(LIFE.as_millis()).unwrap_or(i64::MAX);
-            let sweep = step(Arc::clone(&store), now_ms() - life);
+            let sweep = sweep(store.as_ref(), index, gone, now_ms() - life);
             match shutdown.run_until_cancelled(sweep).await {
                 Some(Err(e)) => tracing::warn!(
                     collection = D::SCHEMA.collection,
                     error = e.report(),
-                    "old documents can't be removed"
+                    "traces of deleted documents can't be removed"
                 ),
                 Some(Ok(())) => {}
                 None => return,
@@ -50,24 +43,19 @@ fn spawn<D: Document, F: Future<Output = Result<()>> + Send>(
     });
 }
 
-async fn expire<D: Document>(
-    store: SharedStore,
-    index: &'static str,
-    key: fn(&D) -> Key,
-    before: i64,
-) -> Result<()> {
-    loop {
-        let old = Page::of(index, Vec::new(), BATCH).between(0, before);
-        let old: Vec<D> = store.list(old).await?;
-        if old.is_empty() {
-            return Ok(());
-        }
-        store.remove::<D>(old.iter().map(key).collect()).await?;
-    }
+/// The trace of a document whose changes are followed up: what still has an intent waits for the next sweep.
+pub fn done<D: Intends>(trace: &D) -> Option<(Key, i64)> {
+    let done = trace.pending().is_empty();
+    done.then(|| (trace.key(), trace.rev()))
 }
 
-/// Removes what was deleted before; what still has an intent, or was written meanwhile, waits for the next sweep.
-async fn sweep<D: Intends>(store: SharedStore, index: &'static str, before: i64) -> Result<()> {
+/// Removes what was deleted before; what was written meanwhile stays.
+async fn sweep<D: Document>(
+    store: &dyn Store,
+    index: &'static str,
+    gone: fn(&D) -> Option<(Key, i64)>,
+    before: i64,
+) -> Result<()> {
     let mut page = Page::of(index, Vec::new(), BATCH).between(1, before);
     loop {
         let rows = store.page(D::SCHEMA, page.clone()).await?;
@@ -76,13 +64,56 @@ async fn sweep<D: Intends>(store: SharedStore, index: &'static str, before: i64)
             page = page.after_row(D::SCHEMA, row);
         }
         for row in rows {
-            let trace = D::from_row(row)?;
-            if trace.pending().is_empty() {
-                store.remove_at::<D>(trace.key(), trace.rev()).await?;
+            if let Some((key, revision)) = gone(&D::from_row(row)?) {
+                store.remove_at::<D>(key, revision).await?;
             }
         }
         if last {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_store::{Follow, documents::SendState, key};
+
+    use super::*;
+
+    fn gone(state: &SendState) -> Option<(Key, i64)> {
+        let id = state.operation_id.as_str();
+        (state.status != 1).then(|| (key![id], state.noted_at))
+    }
+
+    #[tokio::test]
+    async fn what_is_old_and_may_go_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            magpie_store_sqlite::SqliteStore::open(folder.path().join("store"), Default::default())
+                .unwrap();
+        store.prepare(&[SendState::SCHEMA]).await.unwrap();
+        let many = (0..2 * BATCH).map(|n| (format!("old{n}"), 2, 5));
+        let others = [("busy", 1, 5), ("new", 2, 11), ("there", 2, 0)];
+        let others = others.map(|(id, status, at)| (id.to_owned(), status, at));
+        let add = |(operation_id, status, noted_at)| Follow::InsertIfAbsent {
+            schema: SendState::SCHEMA,
+            row: SendState {
+                operation_id,
+                status,
+                noted_at,
+            }
+            .into_row(),
+        };
+        store
+            .apply(many.chain(others).map(add).collect())
+            .await
+            .unwrap();
+        sweep(store.as_ref(), "by_time", gone, 10).await.unwrap();
+        let left: Vec<SendState> = store.list(Page::of("key", Vec::new(), 10)).await.unwrap();
+        let left: Vec<_> = left
+            .iter()
+            .map(|state| state.operation_id.as_str())
+            .collect();
+        assert_eq!(left, ["busy", "new", "there"]);
     }
 }

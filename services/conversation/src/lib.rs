@@ -38,7 +38,7 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
             service.roll_forward(&ctx, record).await
         }
     });
-    tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted");
+    tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted", tombstones::done);
     mentions::start(&service);
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,

@@ -57,8 +57,8 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
     roll(deps, &service, |s, ctx, fanout: ProfileFanout| {
         Box::pin(async move { s.walk(&ctx, fanout).await })
     });
-    tombstones::spawn_sweeper::<Friend>(deps, "by_deleted");
-    tombstones::spawn_sweeper::<Black>(deps, "by_deleted");
+    tombstones::spawn_sweeper::<Friend>(deps, "by_deleted", tombstones::done);
+    tombstones::spawn_sweeper::<Black>(deps, "by_deleted", tombstones::done);
     Routes::new(FriendServer::new(grpc::FriendGrpc::new(service)))
 }
 

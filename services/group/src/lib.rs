@@ -35,8 +35,11 @@ pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
 
 use magpie_proto::openim::group::group_server::GroupServer;
-use magpie_service::{Deps, pending};
-use magpie_store::documents::{Group, GroupRequest, MemberFanout};
+use magpie_service::{Deps, pending, tombstones};
+use magpie_store::{
+    documents::{Group, GroupMember, GroupRequest, MemberFanout},
+    key,
+};
 use tonic::service::Routes;
 
 /// The service's routes; starts the workers that finish interrupted changes.
@@ -56,6 +59,12 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
     pending::spawn_worker(deps, "by_pending", move |fanout: MemberFanout| {
         let groups = Arc::clone(&worker);
         async move { groups.walk(fanout).await }
+    });
+    tombstones::spawn_sweeper(deps, "by_left", |member: &GroupMember| {
+        Some((
+            key![member.group_id.as_str(), member.user_id.as_str()],
+            member.rev,
+        ))
     });
     Routes::new(GroupServer::new(grpc::GroupGrpc(groups)))
 }

@@ -48,8 +48,8 @@ pub(crate) struct Service {
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let cache = cache::Caches::new(deps, &config);
     let limit = config.max_request_bytes;
-    tombstones::spawn_expiry::<SendState>(deps, "by_time", |state| {
-        key![state.operation_id.as_str()]
+    tombstones::spawn_sweeper(deps, "by_time", |state: &SendState| {
+        Some((key![state.operation_id.as_str()], state.noted_at))
     });
     let service = Arc::new(Service {
         deps: deps.clone(),

@@ -48,7 +48,7 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
             users.roll_command(&ctx, command).await
         }
     });
-    tombstones::spawn_sweeper::<UserCommand>(deps, "by_deleted");
+    tombstones::spawn_sweeper::<UserCommand>(deps, "by_deleted", tombstones::done);
     let server = UserServer::new(grpc::UserGrpc::new(deps.clone(), users));
     Routes::new(server.max_decoding_message_size(MAX_REQUEST))
 }

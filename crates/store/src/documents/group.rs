@@ -92,6 +92,7 @@ crate::document! {
     key [group_id, user_id];
     index by_user [user_id, join_time];
     index by_rank [group_id, rank, join_time];
+    index by_left [left_time];
 }
 
 crate::document! {

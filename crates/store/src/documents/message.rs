@@ -72,7 +72,7 @@ crate::document! {
 
 crate::document! {
     /// What became of the sends of an operation. Kept for a day.
-    pub struct SendState in "send_states" {
+    pub struct SendState in "send_states", revision noted_at {
         /// Of the request that sent.
         pub operation_id: String,
         /// 1 sending, 2 sent, 3 failed.
