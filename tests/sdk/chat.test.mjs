@@ -21,17 +21,28 @@ after(async () => {
   await server?.remove();
 });
 
+const file = () => new File(['content'], 'f.bin');
+const sound = { uuid: 's', soundPath: '', sourceUrl: 'http://127.0.0.1/s.mp3', dataSize: 4, duration: 5, soundType: 'mp3' };
+const video = {
+  videoUUID: 'v', videoPath: '', videoUrl: 'http://127.0.0.1/v.mp4', videoType: 'mp4', videoSize: 6, duration: 7,
+  snapshotUUID: 'w', snapshotPath: '', snapshotUrl: 'http://127.0.0.1/w.png', snapshotSize: 8, snapshotWidth: 9, snapshotHeight: 10,
+};
+const document = { uuid: 'd', filePath: '', sourceUrl: 'http://127.0.0.1/d.txt', fileName: 'd.txt', fileSize: 11, fileType: 'txt' };
 const picture = { uuid: 'p', type: 'png', size: 1, width: 2, height: 3, url: 'http://127.0.0.1/p.png' };
+const pictures = { sourcePicture: picture, bigPicture: picture, snapshotPicture: picture, sourcePath: '' };
 const kinds = {
   text: [101, (sdk) => sdk.createTextMessage('hello'), 'textElem'],
-  picture: [
-    102,
-    (sdk) =>
-      sdk.createImageMessageByURL({
-        sourcePicture: picture, bigPicture: picture, snapshotPicture: picture, sourcePath: '',
-      }),
-    'pictureElem',
+  picture: [102, (sdk) => sdk.createImageMessageByURL(pictures), 'pictureElem'],
+  sound: [103, (sdk) => sdk.createSoundMessageByURL(sound), 'soundElem'],
+  video: [104, (sdk) => sdk.createVideoMessageByURL(video), 'videoElem'],
+  document: [105, (sdk) => sdk.createFileMessageByURL(document), 'fileElem'],
+  // The application has uploaded these files itself; the SDK's own upload needs object storage.
+  'picture-by-file': [102, (sdk) => sdk.createImageMessageByFile({ ...pictures, file: file() }), 'pictureElem'],
+  'sound-by-file': [103, (sdk) => sdk.createSoundMessageByFile({ ...sound, file: file() }), 'soundElem'],
+  'video-by-file': [
+    104, (sdk) => sdk.createVideoMessageByFile({ ...video, videoFile: file(), snapshotFile: file() }), 'videoElem',
   ],
+  'document-by-file': [105, (sdk) => sdk.createFileMessageByFile({ ...document, file: file() }), 'fileElem'],
   at: [106, (sdk) => sdk.createTextAtMessage({ text: 'hi @bob', atUserIDList: ['bob'] }), 'atTextElem'],
   quote: [
     114,
@@ -64,6 +75,7 @@ for (const [kind, [contentType, create, elem]] of Object.entries(kinds)) {
     const got = await arrived;
     assert.equal(got.contentType, contentType);
     assert.equal(got.serverMsgID, sent.serverMsgID);
+    assert.ok(message[elem]);
     assert.deepEqual(got[elem], JSON.parse(JSON.stringify(message[elem])));
   });
 }
@@ -156,7 +168,11 @@ test('a second login on the same platform kicks the first, one on another platfo
 test('messages missed while offline arrive once and in order', async () => {
   await bob.sdk.logout();
   const texts = Array.from({ length: 25 }, (_, i) => `missed ${i}`);
+  const phone = await server.login('alice', 2);
+  const stored = phone.nextMessage((m) => m.textElem?.content === texts.at(-1));
   for (const text of texts) await alice.text('bob', text);
+  await stored;
+  await phone.sdk.logout();
   bob = await server.login('bob');
   const { data } = await bob.sdk.getAdvancedHistoryMessageList({ conversationID: chat, count: 25, startClientMsgID: '' });
   assert.deepEqual(data.messageList.map((m) => m.textElem?.content), texts);

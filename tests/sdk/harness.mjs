@@ -5,7 +5,7 @@
 // The SDK has no options for Node: it wants a global WebSocket, which this harness supplies from the `ws` package.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,10 +13,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import WebSocket from 'ws';
 import { Engines, onCluster } from './engines.mjs';
 
+/** As in a browser: binary frames are blobs, and each frame is an event in a task of its own. */
 globalThis.WebSocket = class extends WebSocket {
-  constructor(...args) {
-    super(...args);
-    this.binaryType = 'blob'; // as in a browser
+  constructor(url) {
+    super(url, { allowSynchronousEvents: false });
+    this.binaryType = 'blob';
   }
 };
 const here = dirname(fileURLToPath(import.meta.url));
@@ -51,6 +52,33 @@ export function tolerateWorkAfterLogout() {
   process.on('unhandledRejection', (error, promise) => {
     if (loggedOut && AFTER_LOGOUT.test(String(error?.message))) return;
     for (const listener of others) listener(error, promise);
+  });
+}
+
+/** Methods of the SDK that have answered in this process; noted for run.mjs when it ends. */
+const called = new Set();
+const notes = process.env.MAGPIE_SDK_CALLS;
+if (notes) process.on('exit', () => writeFileSync(join(notes, `${process.pid}.json`), JSON.stringify([...called])));
+
+/** An SDK that remembers which of its methods have answered. */
+function remembering(sdk) {
+  return new Proxy(sdk, {
+    get(target, name) {
+      const member = Reflect.get(target, name);
+      if (typeof member !== 'function') return member;
+      return (...args) => {
+        if (name === 'logout') loggedOut = true;
+        const answer = member.apply(target, args);
+        if (!(answer instanceof Promise)) {
+          called.add(name);
+          return answer;
+        }
+        return answer.then((value) => {
+          called.add(name);
+          return value;
+        });
+      };
+    },
   });
 }
 
@@ -109,11 +137,6 @@ export class Server {
   async login(userID, platformID = 5) {
     const { token } = await this.post('/auth/get_user_token', { userID, platformID });
     const client = new Client(userID);
-    const logout = client.sdk.logout.bind(client.sdk);
-    client.sdk.logout = (...args) => {
-      loggedOut = true;
-      return logout(...args);
-    };
     const synced = client.next(CbEvents.OnSyncServerFinish);
     const { ws, api } = this.next();
     await client.sdk.login({ userID, token, platformID, wsAddr: ws, apiAddr: api, logLevel: 5 });
@@ -145,7 +168,7 @@ export class Server {
 export class Client {
   constructor(userID) {
     this.userID = userID;
-    this.sdk = getSDK();
+    this.sdk = remembering(getSDK());
     this.events = [];
     this.waiting = [];
     for (const event of Object.values(CbEvents)) {

@@ -6,6 +6,7 @@ import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
 const WEB = 5;
 const WINDOWS = 3;
 const SINGLE = 1;
+const [LOGGED_OUT, LOGGED_IN] = [1, 3];
 const all = { offset: 0, count: 100 };
 const chat = 'si_alice_bob';
 let server;
@@ -105,6 +106,27 @@ test('burn after reading is switched for both users', async () => {
   await changed;
   assert.equal((await chatOf(bob)).isPrivateChat, true);
   await alice.sdk.setConversation({ conversationID: chat, isPrivateChat: false });
+});
+
+test('a client knows whether it is logged in', async () => {
+  const carol = await server.login('carol');
+  assert.equal((await carol.sdk.getLoginStatus()).data, LOGGED_IN);
+  await carol.sdk.logout();
+  assert.equal((await carol.sdk.getLoginStatus()).data, LOGGED_OUT);
+});
+
+test('a handler that was taken off is called no more', async () => {
+  const heard = [];
+  const [gone, kept] = ['gone', 'kept'].map((name) => ({ data }) => heard.push([name, data.nickname]));
+  for (const handler of [gone, kept]) desk.sdk.on(CbEvents.OnSelfInfoUpdated, handler);
+  for (const nickname of ['A', 'Alice']) {
+    const changed = desk.next(CbEvents.OnSelfInfoUpdated, (u) => u.nickname === nickname);
+    await alice.sdk.setSelfInfo({ nickname });
+    await changed;
+    desk.sdk.off(CbEvents.OnSelfInfoUpdated, gone);
+  }
+  desk.sdk.off(CbEvents.OnSelfInfoUpdated, kept);
+  assert.deepEqual(heard, [['gone', 'A'], ['kept', 'A'], ['kept', 'Alice']]);
 });
 
 test('who types is shown to the other one', async () => {
