@@ -2,8 +2,9 @@
 //!
 //! Every connection's sends and frames, every pull and every read position of a run go in here; [`Evidence::faults`] names
 //! each promise that they break: an acknowledged message that is missing, a doubled, reordered or renumbered one, a gap, two
-//! views that differ, a frame sent twice on one connection, a push before the answer, a position that went back. It knows
-//! nothing of the server, so the unit tests show that it finds each of these.
+//! views that differ, a frame sent twice on one connection, a push before the answer, a position that went back; and of a group, whose
+//! members come and go, something that somebody misses of his time or has of another. It knows nothing of the server, so the unit
+//! tests show that it finds each of these.
 //!
 //! A long run is judged in pieces: [`Evidence::settled`] and [`Connection::had`] say what earlier pieces have shown. Between the
 //! marks [`Frame::Trouble`] a push may come again; what comes for the first time keeps its order there too.
@@ -11,7 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+mod groups;
+mod held;
 mod stream;
+
+pub use groups::{Group, Holder, Line, Move, View};
+pub use held::Held;
 
 /// A request to send a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub enum Kind {
     Doubled,
     /// Two views of the order differ, or a place was left out or given twice.
     Reordered,
+    /// Somebody has what was written while he was no member.
+    Leaked,
     /// A read position went back.
     Back,
 }
@@ -164,6 +172,8 @@ pub struct Evidence {
     pub cursors: Vec<(String, String, i64)>,
     /// By conversation: up to which seq earlier evidence has said who sent what.
     pub settled: BTreeMap<String, i64>,
+    /// The groups among the conversations.
+    pub groups: Vec<Group>,
 }
 
 /// The stored conversation as all agree on it.
@@ -226,6 +236,15 @@ impl Evidence {
         let resends = stream::Resends::of(&self.connections);
         for connection in &self.connections {
             stream::check(connection, &resends, &orders, &mut faults);
+        }
+        for group in &self.groups {
+            let pull = self
+                .pulls
+                .iter()
+                .find(|p| p.conversation == group.conversation);
+            if let (Some(pull), Some(order)) = (pull, orders.get(group.conversation.as_str())) {
+                group.check(&pull.rows, order, &mut faults);
+            }
         }
         let mut last: HashMap<(&str, &str), i64> = HashMap::new();
         for (user, conversation, seq) in &self.cursors {
@@ -350,11 +369,17 @@ impl Evidence {
                 Some(_) => {}
             }
         }
+        let lines: BTreeSet<&str> = self
+            .groups
+            .iter()
+            .flat_map(|group| &group.lines)
+            .map(|line| line.client_msg_id.as_str())
+            .collect();
         for (conversation, order) in orders {
             let settled = self.settled.get(*conversation).copied().unwrap_or(0);
             let new = order.iter().filter(|(_, row)| row.seq > settled);
             for (id, _) in new {
-                if !answers.contains_key(*id) {
+                if !answers.contains_key(*id) && !lines.contains(id) {
                     let text = format!("{conversation}: {id} is stored and nobody sent it");
                     faults.push(Fault::new(Kind::Doubled, text));
                 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod groups;
+
 const CHAT: &str = "si_a_b";
 
 fn row(seq: i64, id: &str) -> Row {

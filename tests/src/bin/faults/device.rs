@@ -2,7 +2,7 @@
 //!
 //! A device sends at its rate to its peer, reconnects to any gateway when its connection ends or falls silent, asks for the
 //! newest seq after every connect and pulls what is missing, and pulls what a push leaves out. It never asks without such a reason:
-//! what push forgets stays missing, and is found. Everything that it does and sees is kept in [`Log`] as evidence.
+//! what push forgets stays missing, and is found. Everything that it does and sees is kept in [`Log`] as evidence; `incoming` says how.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,26 +10,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use magpie_envelope::{Limits, Response};
-use magpie_proto::openim::msg::{
-    GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, SendMsgResp,
-};
-use magpie_proto::openim::sdkws::{PullMessageBySeqsResp, PushMessages};
+use magpie_envelope::Limits;
+use magpie_proto::openim::msg::GetConversationsHasReadAndMaxSeqReq;
 use magpie_tests::evidence::{Connection, Frame, Send};
-use magpie_tests::load::row;
-use magpie_tests::{Client, Event, Opcode, text_message};
+use magpie_tests::{Client, Event, Opcode};
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::identity::{Identity, Stage, pull_request};
-use crate::log::{Log, Unacknowledged, mark_of};
+use crate::identity::{Identity, Seat, Stage, pull_request};
+use crate::log::{Log, Unacknowledged};
 
 /// Sends under way at once.
 const WINDOW: usize = 8;
 /// Messages that wait for an acknowledgement; then nothing more is written.
 const OUTBOX: usize = 64;
 /// Pause before a refused message is sent again.
-const REFUSED_PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const REFUSED_PAUSE: Duration = Duration::from_millis(300);
 /// Distance of the pings.
 const PING: Duration = Duration::from_secs(3);
 /// A connection on which nothing comes, not even an answer to a ping, is given up.
@@ -42,7 +38,8 @@ const PULL: i64 = 100;
 /// See the module.
 pub(crate) struct Device {
     pub(crate) identity: Identity,
-    conversation: String,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) conversation: String,
     log: Mutex<Log>,
     stage: Arc<Stage>,
     pause: Duration,
@@ -50,10 +47,16 @@ pub(crate) struct Device {
 
 impl Device {
     /// A device that sends once in every `pause`.
-    pub(crate) fn new(identity: Identity, stage: &Arc<Stage>, pause: Duration) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        seat: &Arc<Seat>,
+        stage: &Arc<Stage>,
+        pause: Duration,
+    ) -> Self {
         Self {
             conversation: identity.conversation(),
             identity,
+            seat: Arc::clone(seat),
             log: Mutex::default(),
             stage: Arc::clone(stage),
             pause,
@@ -91,6 +94,7 @@ impl Device {
         let mut line = Line {
             trouble: false,
             asked: None,
+            range: None,
             newest: 0,
             last_arrival: Instant::now(),
         };
@@ -122,7 +126,12 @@ impl Device {
                     self.take(&mut client, &mut line, event).await?;
                 }
                 _ = writing.tick() => self.compose(),
-                _ = resends.tick() => {}
+                _ = resends.tick() => {
+                    // A mark asks for a message of everybody.
+                    if self.log().composed_mark < self.stage.mark.load(Ordering::Relaxed) {
+                        self.compose();
+                    }
+                }
                 _ = pings.tick() => {
                     if line.last_arrival.elapsed() > SILENCE || self.waits_too_long(&line) {
                         bail!("no answer");
@@ -136,22 +145,17 @@ impl Device {
 
     fn compose(&self) {
         let mut log = self.log();
-        if self.stage.paused.load(Ordering::Relaxed) || log.outbox.len() >= OUTBOX {
+        let idle = self.stage.paused.load(Ordering::Relaxed) || !self.seat.is_taken();
+        if idle || log.outbox.len() >= OUTBOX {
             return;
         }
         log.counter += 1;
-        let Identity {
-            user,
-            peer,
-            platform,
-            ..
-        } = &self.identity;
-        let mark = self.stage.mark.load(Ordering::Relaxed);
-        let mut message = text_message(user, peer, &format!("message {}", log.counter));
-        message.client_msg_id = format!("{user}-{platform}-m{mark}-{}", log.counter);
-        message.sender_platform_id = *platform;
+        log.composed_mark = self.stage.mark.load(Ordering::Relaxed);
+        let Identity { user, platform, .. } = &self.identity;
+        let id = format!("{user}-{platform}-m{}-{}", log.composed_mark, log.counter);
+        let text = format!("message {}", log.counter);
         log.outbox.push_back(Unacknowledged {
-            message,
+            message: self.identity.message(id, &text),
             operation_id: None,
             not_before: Instant::now(),
             first_sent: None,
@@ -257,102 +261,6 @@ impl Device {
         Ok(())
     }
 
-    fn answered(&self, response: Response) -> anyhow::Result<()> {
-        let mut guard = self.log();
-        let log = &mut *guard;
-        let Response {
-            operation_id,
-            err_code,
-            data,
-            ..
-        } = response;
-        let at = log
-            .outbox
-            .iter()
-            .position(|m| m.operation_id.as_deref() == Some(&*operation_id));
-        if err_code != 0 {
-            log.refused += 1;
-            if let Some(message) = at.and_then(|at| log.outbox.get_mut(at)) {
-                message.operation_id = None;
-                message.not_before = Instant::now() + REFUSED_PAUSE;
-            }
-            log.frame(Frame::Refused {
-                operation_id,
-                code: err_code,
-            });
-            return Ok(());
-        }
-        let server_msg_id = SendMsgResp::decode(data.unwrap_or_default())?.server_msg_id;
-        log.frame(Frame::Acknowledged {
-            operation_id,
-            server_msg_id,
-        });
-        if let Some(message) = at.and_then(|at| log.outbox.remove(at)) {
-            log.acknowledged += 1;
-            let mark = mark_of(&message.message.client_msg_id);
-            log.acknowledged_mark = log.acknowledged_mark.max(mark);
-            let waited = message.first_sent.map_or(Duration::ZERO, |at| at.elapsed());
-            log.slowest = log.slowest.max(waited);
-        }
-        Ok(())
-    }
-
-    fn pushed(&self, response: Response) -> anyhow::Result<()> {
-        let pushed = PushMessages::decode(response.data.unwrap_or_default())?;
-        let mut log = self.log();
-        for (conversation, messages) in pushed.msgs {
-            for message in &messages.msgs {
-                let row = row(message);
-                if conversation == self.conversation && row.seq > 0 {
-                    if !log.have(row.seq) {
-                        log.repeats += 1;
-                    }
-                    if message.send_id != self.identity.user {
-                        log.pushed_mark = log.pushed_mark.max(mark_of(&row.client_msg_id));
-                    }
-                }
-                log.frame(Frame::Push {
-                    operation_id: response.operation_id.clone(),
-                    conversation: conversation.clone(),
-                    row,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an answer about what there is, or a pull's.
-    fn learnt(&self, line: &mut Line, response: Response) -> anyhow::Result<()> {
-        let data = response.data.unwrap_or_default();
-        let mut log = self.log();
-        if response.req_identifier == 1006 {
-            let seqs = GetConversationsHasReadAndMaxSeqResp::decode(data)?.seqs;
-            if let Some(seqs) = seqs.get(&self.conversation) {
-                let who = self.identity.who();
-                log.read(&who, &self.conversation, seqs.has_read_seq, seqs.max_seq);
-                line.newest = line.newest.max(seqs.max_seq);
-            }
-            return Ok(());
-        }
-        let pulled = PullMessageBySeqsResp::decode(data)?.msgs;
-        let own = pulled
-            .into_iter()
-            .filter(|(conversation, _)| *conversation == self.conversation);
-        for message in own.flat_map(|(_, pulled)| pulled.msgs) {
-            let row = row(&message);
-            // A place without its message: whoever asks again gets it.
-            if row.client_msg_id.is_empty() {
-                continue;
-            }
-            log.have(row.seq);
-            log.frame(Frame::Pulled {
-                conversation: self.conversation.clone(),
-                row,
-            });
-        }
-        Ok(())
-    }
-
     async fn ask(&self, client: &mut Client, line: &mut Line) -> anyhow::Result<()> {
         let body = GetConversationsHasReadAndMaxSeqReq {
             user_id: self.identity.user.clone(),
@@ -365,24 +273,23 @@ impl Device {
 
     async fn pull(&self, client: &mut Client, line: &mut Line, to: i64) -> anyhow::Result<()> {
         let begin = self.log().complete + 1;
-        let body = pull_request(
-            &self.identity.user,
-            &self.conversation,
-            begin,
-            to.min(begin + PULL - 1),
-        );
+        let end = to.min(begin + PULL - 1);
+        line.range = Some((begin, end));
+        let body = pull_request(&self.identity.user, &self.conversation, begin, end);
         line.request(client, 1002, body.encode_to_vec().into())
             .await
     }
 }
 
 /// What a connection is about to.
-struct Line {
+pub(crate) struct Line {
     trouble: bool,
     /// The request under way about what there is, and since when.
     asked: Option<(String, Instant)>,
+    /// The range that it pulls.
+    pub(crate) range: Option<(i64, i64)>,
     /// The newest seq that is known to be there.
-    newest: i64,
+    pub(crate) newest: i64,
     last_arrival: Instant,
 }
 

@@ -1,12 +1,12 @@
 //! Who a device is, and what all devices look at.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use magpie_proto::openim::sdkws::{PullMessageBySeqsReq, SeqRange};
-use magpie_tests::{Client, Conn, Handshake};
+use magpie_proto::openim::sdkws::{MsgData, PullMessageBySeqsReq, SeqRange};
+use magpie_tests::{Client, Conn, Handshake, text_message};
 use magpie_types::ConversationId;
 use tokio::time::timeout;
 
@@ -24,11 +24,37 @@ pub(crate) struct Stage {
     pub(crate) trouble: AtomicBool,
 }
 
+/// Whether a user takes part in the conversation of his devices; members of groups come and go.
+pub(crate) struct Seat(AtomicBool);
+
+impl Seat {
+    pub(crate) fn taken() -> Self {
+        Self(AtomicBool::new(true))
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self, taken: bool) {
+        self.0.store(taken, Ordering::SeqCst);
+    }
+}
+
+/// Where a device writes.
+#[derive(Clone)]
+pub(crate) enum Chat {
+    /// To a user.
+    Pair(String),
+    /// To a group.
+    Group(String),
+}
+
 /// Who a device is.
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) user: String,
-    pub(crate) peer: String,
+    pub(crate) chat: Chat,
     pub(crate) platform: i32,
     pub(crate) token: String,
 }
@@ -36,7 +62,30 @@ pub(crate) struct Identity {
 impl Identity {
     /// The conversation that it writes in.
     pub(crate) fn conversation(&self) -> String {
-        ConversationId::single(&self.user, &self.peer).into()
+        match &self.chat {
+            Chat::Pair(peer) => ConversationId::single(&self.user, peer).into(),
+            Chat::Group(group) => ConversationId::group(group).into(),
+        }
+    }
+
+    /// Whether that is a group's.
+    pub(crate) fn is_in_group(&self) -> bool {
+        matches!(self.chat, Chat::Group(_))
+    }
+
+    /// A message to it.
+    pub(crate) fn message(&self, id: String, text: &str) -> MsgData {
+        let mut message = match &self.chat {
+            Chat::Pair(peer) => text_message(&self.user, peer, text),
+            Chat::Group(group) => MsgData {
+                group_id: group.clone(),
+                session_type: 3,
+                ..text_message(&self.user, "", text)
+            },
+        };
+        message.client_msg_id = id;
+        message.sender_platform_id = self.platform;
+        message
     }
 
     /// Its name in reports.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use magpie_proto::openim::sdkws::MsgData;
-use magpie_tests::evidence::{Connection, Fault, Frame, Kind};
+use magpie_tests::evidence::{Connection, Fault, Frame, Held, Kind, Line};
 use tokio::time::Instant;
 
 /// A message that is not acknowledged.
@@ -25,11 +25,19 @@ pub(crate) struct Log {
     /// Answers that can't be right.
     pub(crate) faults: Vec<Fault>,
     pub(crate) outbox: VecDeque<Unacknowledged>,
-    /// Everything up to this seq has come.
+    /// Everything up to this seq has come, or is not for this user.
     pub(crate) complete: i64,
     /// What has come beyond it.
     pub(crate) beyond: BTreeSet<i64>,
-    /// The newest mark of an own message that was acknowledged, and of one of the peer that was pushed.
+    /// All that has ever come.
+    pub(crate) held: Held,
+    /// In a group: the newest line about this user, its seq and whether it says that he came.
+    own_line: Option<(i64, bool)>,
+    /// Ids of own messages that were acknowledged, since they were last taken, and the last of all.
+    pub(crate) acknowledged_ids: Vec<String>,
+    pub(crate) last_acknowledged: Option<String>,
+    /// The newest mark of an own message, of one that was acknowledged, and of one of another that was pushed.
+    pub(crate) composed_mark: u64,
     pub(crate) acknowledged_mark: u64,
     pub(crate) pushed_mark: u64,
     pub(crate) sent: u64,
@@ -97,13 +105,45 @@ impl Log {
 
     /// Notes that a message is here. False: it was here before.
     pub(crate) fn have(&mut self, seq: i64) -> bool {
+        self.held.insert(seq);
         if seq <= self.complete || !self.beyond.insert(seq) {
             return false;
         }
+        self.close_up();
+        true
+    }
+
+    /// Nothing that has not come up to this seq is for this user: it is from a time in which he was no member.
+    pub(crate) fn skip_to(&mut self, seq: i64) {
+        if seq > self.complete {
+            self.complete = seq;
+            self.beyond = self.beyond.split_off(&(seq + 1));
+            self.close_up();
+        }
+    }
+
+    fn close_up(&mut self) {
         while self.beyond.remove(&(self.complete + 1)) {
             self.complete += 1;
         }
-        true
+    }
+
+    /// Notes a line about this user.
+    pub(crate) fn own(&mut self, line: &Line) {
+        if self.own_line.is_none_or(|(seq, _)| seq < line.seq) {
+            self.own_line = Some((line.seq, line.joins));
+        }
+    }
+
+    /// Whether it knows that its user is a member.
+    pub(crate) fn is_in(&self) -> bool {
+        self.own_line.is_none_or(|(_, joins)| joins)
+    }
+
+    /// Whether it knows that its user has left, and has all from before.
+    pub(crate) fn is_out(&self) -> bool {
+        self.own_line
+            .is_some_and(|(seq, joins)| !joins && seq <= self.complete)
     }
 }
 

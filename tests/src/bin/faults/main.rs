@@ -2,8 +2,9 @@
 //! the wire protocol, one nemesis after the other, and a checker. `scripts/faults --help`.
 //!
 //! - `world`: the cluster; `member`: one process of it. `magpie_tests::proxy`: in front of a dependency.
-//! - `nemesis`: what is done to it. `device`, `identity`, `log`: clients and what they saw;
-//!   `reader`: read positions. `run`: a nemesis and the judgement. `table`: the sum.
+//! - `nemesis`: what is done to it. `device`, `incoming`, `identity`, `log`: clients and what they saw; `reader`: read positions.
+//! - `crowd`, `line`: groups whose members come and go. `cast`: all users. `archive`: what is stored.
+//! - `run`: a nemesis and the judgement. `table`: the sum.
 
 #![expect(
     clippy::print_stdout,
@@ -11,8 +12,13 @@
     reason = "a program for people"
 )]
 
+mod archive;
+mod cast;
+mod crowd;
 mod device;
 mod identity;
+mod incoming;
+mod line;
 mod log;
 mod member;
 mod nemesis;
@@ -32,6 +38,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use crate::cast::Size;
 use crate::nemesis::Nemesis;
 use crate::run::Run;
 use crate::world::{Shape, World};
@@ -54,6 +61,9 @@ struct Arguments {
     /// Pairs of users who write to each other, with two devices each.
     #[arg(long, default_value_t = 10)]
     pairs: usize,
+    /// Groups of 8, 12 and 20 users, with two devices each, of whom some come and go all the time.
+    #[arg(long, default_value_t = 3)]
+    groups: usize,
     /// The same seed gives the same sequence.
     #[arg(long)]
     seed: Option<u64>,
@@ -116,7 +126,12 @@ async fn go(arguments: Arguments) -> anyhow::Result<bool> {
         "the cluster is ready; it logs to {}",
         arguments.logs.display()
     );
-    let mut run = Run::start(world, arguments.pairs, arguments.rate).await?;
+    let size = Size {
+        pairs: arguments.pairs,
+        groups: arguments.groups,
+        rate: arguments.rate,
+    };
+    let mut run = Run::start(world, size).await?;
     run.warm_up().await?;
     let end = Instant::now() + Duration::from_secs_f64(arguments.minutes * 60.0);
     let mut rounds = Vec::new();

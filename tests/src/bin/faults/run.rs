@@ -1,25 +1,24 @@
 //! A run: devices at work, one nemesis after the other, and after each what is wrong.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use magpie_proto::openim::sdkws::PullMessageBySeqsResp;
-use magpie_tests::Rest;
-use magpie_tests::evidence::{Evidence, Fault, Kind, Pull, Row};
+use magpie_tests::evidence::{Evidence, Fault, Group, Kind, Pull, View};
 use magpie_tests::load::row;
 use rand::rngs::StdRng;
-use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::archive::{pull_from, pull_window};
+use crate::cast::{Cast, Size};
+use crate::crowd::Crowd;
 use crate::device::Device;
-use crate::identity::{Identity, Stage, pull_request};
+use crate::identity::Stage;
 use crate::nemesis::{Nemesis, Scene};
 use crate::reader::read;
 use crate::table::Round;
-use crate::world::{World, text};
+use crate::world::World;
 
 /// How long everything may take to work again after a repair.
 const RECOVERY: Duration = Duration::from_secs(120);
@@ -29,21 +28,13 @@ const SETTLE: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(3);
 /// Between two looks at a state.
 const LOOK: Duration = Duration::from_millis(20);
-/// Messages of one pull.
-const PULL: i64 = 100;
 
 /// See the module.
 pub(crate) struct Run {
     pub(crate) world: Arc<World>,
     stage: Arc<Stage>,
-    devices: Vec<Arc<Device>>,
-    /// One of each conversation, which only pulls.
-    readers: Vec<Identity>,
+    cast: Cast,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-    /// By conversation: what is stored, as far as it was pulled.
-    stored: BTreeMap<String, Vec<Row>>,
-    /// By conversation: up to where that was judged.
-    settled: BTreeMap<String, i64>,
 }
 
 impl Drop for Run {
@@ -53,47 +44,26 @@ impl Drop for Run {
 }
 
 impl Run {
-    /// Registers users, two devices each, and lets them send so many messages per second together.
-    pub(crate) async fn start(world: Arc<World>, pairs: usize, rate: f64) -> anyhow::Result<Self> {
+    /// Lets everybody send so many messages per second together.
+    pub(crate) async fn start(world: Arc<World>, size: Size) -> anyhow::Result<Self> {
         let stage = Arc::new(Stage::default());
-        let admin = world.admin().await?;
-        let names: Vec<[String; 2]> = (0..pairs)
-            .map(|n| [format!("ann{n}"), format!("bob{n}")])
-            .collect();
-        let users: Vec<_> = names
-            .iter()
-            .flatten()
-            .map(|id| json!({"userID": id, "nickname": id, "faceURL": ""}))
-            .collect();
-        admin
-            .data("/user/user_register", &json!({"users": users}))
-            .await;
-        let pause = Duration::from_secs_f64(pairs as f64 * 4.0 / rate);
-        let (mut devices, mut readers) = (Vec::new(), Vec::new());
-        for [ann, bob] in &names {
-            for (user, peer) in [(ann, bob), (bob, ann)] {
-                for platform in [5, 2] {
-                    let identity = identity(&admin, user, peer, platform).await?;
-                    devices.push(Arc::new(Device::new(identity, &stage, pause)));
-                }
-            }
-            readers.push(identity(&admin, ann, bob, 4).await?);
-        }
+        let cast = Cast::gather(&world, &stage, &size).await?;
         let mut tasks = vec![tokio::spawn(show_gateways(
             Arc::clone(&world),
             Arc::clone(&stage),
         ))];
-        tasks.extend(devices.iter().map(|d| tokio::spawn(Arc::clone(d).run())));
-        let marks = devices.iter().step_by(4);
+        tasks.extend(cast.devices().map(|d| tokio::spawn(Arc::clone(d).run())));
+        let marks = cast.markers();
         tasks.extend(marks.map(|d| tokio::spawn(read(Arc::clone(&world), Arc::clone(d)))));
+        for crowd in &cast.crowds {
+            let churn = Arc::clone(crowd).churn(Arc::clone(&world), Arc::clone(&stage));
+            tasks.push(tokio::spawn(churn));
+        }
         Ok(Self {
             world,
             stage,
-            devices,
-            readers,
+            cast,
             tasks,
-            stored: BTreeMap::new(),
-            settled: BTreeMap::new(),
         })
     }
 
@@ -113,7 +83,7 @@ impl Run {
         chance: &mut StdRng,
     ) -> anyhow::Result<Round> {
         let before = self.counts();
-        for device in &self.devices {
+        for device in self.cast.devices() {
             device.log().take_slowest();
         }
         self.stage.trouble.store(true, Ordering::Relaxed);
@@ -131,17 +101,19 @@ impl Run {
         if timeout(RECOVERY, self.world.all_ready()).await.is_err() {
             missed.push("not every process is ready again".to_owned());
         }
-        let slowest = self.devices.iter().map(|d| d.log().take_slowest()).max();
-        self.stage.paused.store(true, Ordering::Relaxed);
+        let slowest = self.cast.devices().map(|d| d.log().take_slowest()).max();
+        self.pause(true);
         faults.extend(self.settle(&mut missed).await);
         let after = self.counts();
         self.stage.trouble.store(false, Ordering::Relaxed);
-        self.stage.paused.store(false, Ordering::Relaxed);
+        self.pause(false);
         sleep(CALM).await;
         Ok(Round {
             nemesis: nemesis.name(),
             sent: after.sent - before.sent,
             acknowledged: after.acknowledged - before.acknowledged,
+            to_groups: after.to_groups - before.to_groups,
+            moved: after.moved - before.moved,
             refused: after.refused - before.refused,
             repeats: after.repeats - before.repeats,
             slowest: slowest.unwrap_or_default(),
@@ -152,25 +124,33 @@ impl Run {
         })
     }
 
-    /// At the end every device pulls everything from the first message on, over a new connection.
+    /// At the end every device pulls everything that it can see, over a new connection.
     pub(crate) async fn finish(&mut self) -> anyhow::Result<Vec<Fault>> {
-        self.stage.paused.store(true, Ordering::Relaxed);
+        self.pause(true);
         let mut missed = Vec::new();
         let mut faults = self.settle(&mut missed).await;
         anyhow::ensure!(missed.is_empty(), "{}", missed.join("; "));
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        let mut evidence = Evidence {
-            pulls: self.pulls(),
-            settled: self.settled.clone(),
-            ..Evidence::default()
-        };
-        for device in &self.devices {
-            let rows = timeout(SETTLE, self.pull(&device.identity, 1)).await;
+        let mut evidence = self.evidence();
+        let late = "a pull at the end takes too long";
+        for device in &self.cast.paired {
+            let pulling = pull_from(&self.world, &device.identity, 1);
+            let messages = timeout(SETTLE, pulling).await.context(late)??;
             evidence.pulls.push(Pull {
                 who: device.identity.who(),
                 conversation: device.identity.conversation(),
-                rows: rows.context("a pull at the end takes too long")??,
+                rows: messages.iter().map(row).collect(),
             });
+        }
+        for (crowd, group) in self.cast.crowds.iter().zip(&mut evidence.groups) {
+            for device in crowd.guests.iter().flat_map(|guest| &guest.devices) {
+                let pulling = pull_window(&self.world, &device.identity, group.due);
+                group.views.push(View {
+                    who: device.identity.who(),
+                    user: device.identity.user.clone(),
+                    rows: timeout(SETTLE, pulling).await.context(late)??,
+                });
+            }
         }
         faults.extend(evidence.judge());
         Ok(faults)
@@ -180,126 +160,128 @@ impl Run {
         self.stage.mark.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What is stored, and what everybody has who comes and goes.
+    fn evidence(&self) -> Evidence {
+        let archive = &self.cast.archive;
+        let group = |crowd: &Arc<Crowd>| {
+            let conversation = crowd.conversation();
+            Group {
+                lines: archive.lines(&conversation, crowd),
+                moves: crowd.moves(),
+                holders: crowd.holders(),
+                views: Vec::new(),
+                due: archive.last(&conversation),
+                conversation,
+            }
+        };
+        Evidence {
+            pulls: archive.pulls(),
+            settled: archive.settled(),
+            groups: self.cast.crowds.iter().map(group).collect(),
+            ..Evidence::default()
+        }
+    }
+
     /// Waits until everything is acknowledged, stored and with everybody; then judges what was seen since the last time.
     async fn settle(&mut self, missed: &mut Vec<String>) -> Vec<Fault> {
-        let unacknowledged = || -> usize {
-            let each = self.devices.iter().map(|d| d.log().unacknowledged());
-            each.sum()
-        };
+        let cast = &self.cast;
+        if !within(SETTLE, || !cast.crowds.iter().any(|c| c.is_busy())).await {
+            missed.push("a member can't be let in or out".to_owned());
+        }
+        let unacknowledged = || -> usize { cast.devices().map(|d| d.log().unacknowledged()).sum() };
         if !within(SETTLE, || unacknowledged() == 0).await {
             missed.push(format!(
                 "{} messages are not acknowledged",
                 unacknowledged()
             ));
         }
-        let mut faults = Vec::new();
-        for reader in self.readers.clone() {
-            let caught_up = timeout(SETTLE, self.catch_up(&reader)).await;
+        self.catch_up(missed).await;
+        let mut faults = self.behind().await;
+        // What comes from here on is judged next time.
+        let dues: Vec<i64> = self.evidence().groups.iter().map(|g| g.due).collect();
+        let (mut connections, mut cursors) = (Vec::new(), Vec::new());
+        for device in self.cast.devices() {
+            let mut log = device.log();
+            faults.append(&mut log.faults);
+            let (pieces, seen) = log.take();
+            connections.extend(pieces);
+            cursors.extend(seen);
+        }
+        // Something that was given up unacknowledged may have been stored meanwhile.
+        let holders = self.cast.crowds.iter().map(|crowd| crowd.holders());
+        let holders: Vec<_> = holders.collect();
+        self.catch_up(missed).await;
+        let mut evidence = self.evidence();
+        for ((group, due), holders) in evidence.groups.iter_mut().zip(dues).zip(holders) {
+            (group.due, group.holders) = (due, holders);
+        }
+        evidence.connections = connections;
+        evidence.cursors = cursors;
+        faults.extend(evidence.judge());
+        self.cast.archive.settle();
+        faults
+    }
+
+    /// Has the readers pull everything that was acknowledged.
+    async fn catch_up(&mut self, missed: &mut Vec<String>) {
+        let mut moved = std::collections::BTreeMap::new();
+        for crowd in &self.cast.crowds {
+            moved.insert(crowd.conversation(), crowd.moved());
+        }
+        let archive = &mut self.cast.archive;
+        let guests = self.cast.crowds.iter().flat_map(|crowd| &crowd.guests);
+        let guests = guests.flat_map(|guest| &guest.devices);
+        for device in self.cast.paired.iter().chain(guests) {
+            let ids = std::mem::take(&mut device.log().acknowledged_ids);
+            archive.expect(&device.conversation, ids);
+        }
+        for conversation in archive.conversations() {
+            let moved = moved.get(&conversation).copied().unwrap_or(0);
+            let catching_up = archive.catch_up(&self.world, &conversation, moved);
+            let caught_up = timeout(SETTLE, catching_up).await;
             if let Err(e) = caught_up.map_err(anyhow::Error::from).flatten() {
-                let conversation = reader.conversation();
                 missed.push(format!(
                     "{conversation}: not everything that was acknowledged can be pulled: {e:#}"
                 ));
             }
         }
-        let head = |d: &Device| -> i64 {
-            let rows = self.stored.get(&d.identity.conversation());
-            rows.and_then(|rows| rows.last()).map_or(0, |row| row.seq)
-        };
+    }
+
+    /// Waits until every device has everything that is stored for it; names those of pairs that have not.
+    async fn behind(&self) -> Vec<Fault> {
+        let archive = &self.cast.archive;
+        let head = |d: &Device| archive.last_of(&d.conversation, &d.identity.user);
         let behind = |d: &Device| d.log().complete < head(d);
-        if !within(SETTLE, || !self.devices.iter().any(|d| behind(d))).await {
-            for device in self.devices.iter().filter(|d| behind(d)) {
-                let text = format!(
+        if within(SETTLE, || !self.cast.devices().any(|d| behind(d))).await {
+            return Vec::new();
+        }
+        // Groups are judged by what stands in their log.
+        let stuck = self.cast.paired.iter().filter(|d| behind(d));
+        stuck
+            .map(|device| Fault {
+                kind: Kind::Lost,
+                text: format!(
                     "{} has everything up to {} only, of {}",
                     device.identity.who(),
                     device.log().complete,
                     head(device),
-                );
-                faults.push(Fault {
-                    kind: Kind::Lost,
-                    text,
-                });
-            }
-        }
-        let mut evidence = Evidence {
-            pulls: self.pulls(),
-            settled: self.settled.clone(),
-            ..Evidence::default()
-        };
-        for device in &self.devices {
-            faults.append(&mut device.log().faults);
-            let (pieces, cursors) = device.log().take();
-            evidence.connections.extend(pieces);
-            evidence.cursors.extend(cursors);
-        }
-        faults.extend(evidence.judge());
-        let heads = self.stored.iter();
-        self.settled = heads
-            .filter_map(|(conversation, rows)| Some((conversation.clone(), rows.last()?.seq)))
-            .collect();
-        faults
-    }
-
-    /// Pulls what is new of a conversation, until as much is stored as was acknowledged.
-    async fn catch_up(&mut self, reader: &Identity) -> anyhow::Result<()> {
-        let conversation = reader.conversation();
-        let own = self
-            .devices
-            .iter()
-            .filter(|d| d.identity.conversation() == conversation);
-        let acknowledged: u64 = own.map(|d| d.log().acknowledged).sum();
-        loop {
-            let stored = self.stored.entry(conversation.clone()).or_default();
-            if stored.len() as u64 >= acknowledged {
-                return Ok(());
-            }
-            let begin = stored.last().map_or(0, |row| row.seq) + 1;
-            match self.pull(reader, begin).await {
-                Ok(rows) => self
-                    .stored
-                    .entry(conversation.clone())
-                    .or_default()
-                    .extend(rows),
-                Err(e) => eprintln!("  {conversation}: {e:#}"),
-            }
-            sleep(LOOK * 10).await;
-        }
-    }
-
-    /// Everything from a seq on, over a new connection.
-    async fn pull(&self, who: &Identity, begin: i64) -> anyhow::Result<Vec<Row>> {
-        let gateways = self.world.gateways().await;
-        let mut client = who
-            .connect(gateways.first().context("no gateway is ready")?)
-            .await?;
-        let mut rows: Vec<Row> = Vec::new();
-        loop {
-            let begin = begin + i64::try_from(rows.len())?;
-            let body = pull_request(&who.user, &who.conversation(), begin, begin + PULL - 1);
-            let answer: PullMessageBySeqsResp = client.call(1002, &body).await?;
-            let pulled = answer.msgs.get(&who.conversation());
-            match pulled.filter(|pulled| !pulled.msgs.is_empty()) {
-                Some(pulled) => rows.extend(pulled.msgs.iter().map(row)),
-                None => return Ok(rows),
-            }
-        }
-    }
-
-    fn pulls(&self) -> Vec<Pull> {
-        let pull = |(conversation, rows): (&String, &Vec<Row>)| Pull {
-            who: "the store".to_owned(),
-            conversation: conversation.clone(),
-            rows: rows.clone(),
-        };
-        self.stored.iter().map(pull).collect()
+                ),
+            })
+            .collect()
     }
 
     fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for device in &self.devices {
+        let mut counts = Counts {
+            moved: self.cast.crowds.iter().map(|crowd| crowd.moved()).sum(),
+            ..Counts::default()
+        };
+        for device in self.cast.devices() {
             let log = device.log();
             counts.sent += log.sent;
             counts.acknowledged += log.acknowledged;
+            if device.identity.is_in_group() {
+                counts.to_groups += log.acknowledged;
+            }
             counts.refused += log.refused;
             counts.repeats += log.repeats;
         }
@@ -313,16 +295,17 @@ impl Scene for Run {
     }
 
     fn pause(&self, paused: bool) {
-        self.stage.paused.store(paused, Ordering::Relaxed);
+        self.stage.paused.store(paused, Ordering::SeqCst);
     }
 
-    /// Every device has had a message acknowledged, and got one of its peer by push, that was written after the last mark.
+    /// Every device has had a message acknowledged, and got one of another by push, that was written after the last mark; whoever is no
+    /// member does not count.
     async fn flows(&self) -> anyhow::Result<()> {
         let mark = self.stage.mark.load(Ordering::Relaxed);
         let still = || -> Vec<String> {
-            let stuck = self.devices.iter().filter(|d| {
+            let stuck = self.cast.devices().filter(|d| {
                 let log = d.log();
-                log.acknowledged_mark < mark || log.pushed_mark < mark
+                d.seat.is_taken() && (log.acknowledged_mark < mark || log.pushed_mark < mark)
             });
             stuck.map(|d| d.identity.who()).collect()
         };
@@ -339,9 +322,14 @@ impl Scene for Run {
 
     async fn together(&self) -> anyhow::Result<()> {
         let apart = || -> Vec<String> {
-            let all = self.devices.chunks(4).filter(|of_pair| {
-                let mut complete = of_pair.iter().map(|d| d.log().complete);
-                let unacknowledged = of_pair.iter().any(|d| d.log().unacknowledged() > 0);
+            let pairs = self.cast.paired.chunks(4).map(|all| all.iter().collect());
+            let crowds = self.cast.crowds.iter().map(|crowd| {
+                let there = crowd.guests.iter().filter(|guest| guest.seat.is_taken());
+                there.flat_map(|guest| &guest.devices).collect()
+            });
+            let all = pairs.chain(crowds).filter(|all: &Vec<&Arc<Device>>| {
+                let mut complete = all.iter().map(|d| d.log().complete);
+                let unacknowledged = all.iter().any(|d| d.log().unacknowledged() > 0);
                 let first = complete.next();
                 unacknowledged || complete.any(|other| Some(other) != first)
             });
@@ -363,6 +351,8 @@ impl Scene for Run {
 struct Counts {
     sent: u64,
     acknowledged: u64,
+    to_groups: u64,
+    moved: usize,
     refused: u64,
     repeats: u64,
 }
@@ -374,17 +364,6 @@ async fn within(bound: Duration, mut holds: impl FnMut() -> bool) -> bool {
         }
     };
     timeout(bound, wait).await.is_ok()
-}
-
-async fn identity(admin: &Rest, user: &str, peer: &str, platform: i32) -> anyhow::Result<Identity> {
-    let body = json!({"userID": user, "platformID": platform});
-    let data = admin.data("/auth/get_user_token", &body).await;
-    Ok(Identity {
-        user: user.to_owned(),
-        peer: peer.to_owned(),
-        platform,
-        token: text(&data["token"])?.to_owned(),
-    })
 }
 
 /// Tells devices of the gateways that are ready.

@@ -11,6 +11,10 @@ pub(crate) struct Round {
     pub(crate) nemesis: String,
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
+    /// Those of the acknowledged that were sent to groups.
+    pub(crate) to_groups: u64,
+    /// Users who came or left.
+    pub(crate) moved: usize,
     pub(crate) refused: u64,
     /// Pushes of what the device had already.
     pub(crate) repeats: u64,
@@ -35,10 +39,12 @@ impl Round {
     /// One line for who watches.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{:<18} sent {:>5} acked {:>5} refused {:>4} repeats {:>4} faults {} slowest {:>5.1} s recovery {:>5.1} s{}",
+            "{:<18} sent {:>5} acked {:>5} to groups {:>5} moved {:>3} refused {:>4} repeats {:>4} faults {} slowest {:>5.1} s recovery {:>5.1} s{}",
             self.nemesis,
             self.sent,
             self.acknowledged,
+            self.to_groups,
+            self.moved,
             self.refused,
             self.repeats,
             self.faults.len(),
@@ -58,8 +64,9 @@ struct Sum {
     rounds: usize,
     sent: u64,
     acknowledged: u64,
+    to_groups: u64,
+    moved: usize,
     refused: u64,
-    repeats: u64,
     kinds: BTreeMap<Kind, usize>,
     slowest: Duration,
     recovery: Duration,
@@ -70,8 +77,9 @@ impl Sum {
         self.rounds += 1;
         self.sent += round.sent;
         self.acknowledged += round.acknowledged;
+        self.to_groups += round.to_groups;
+        self.moved += round.moved;
         self.refused += round.refused;
-        self.repeats += round.repeats;
         for fault in &round.faults {
             *self.kinds.entry(fault.kind).or_default() += 1;
         }
@@ -82,13 +90,16 @@ impl Sum {
     fn row(&self, name: &str) -> String {
         let of = |kind| self.kinds.get(&kind).copied().unwrap_or(0);
         format!(
-            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} |",
             self.rounds,
             self.sent,
             self.acknowledged,
+            self.to_groups,
+            self.moved,
             of(Kind::Lost),
             of(Kind::Doubled),
             of(Kind::Reordered),
+            of(Kind::Leaked),
             of(Kind::Back),
             self.refused,
             self.slowest.as_secs_f64(),
@@ -106,8 +117,8 @@ pub(crate) fn table(rounds: &[Round]) -> String {
         total.add(round);
     }
     let mut text = String::from(
-        "| nemesis | rounds | sent | acked | lost | doubled | reordered | read back | refused | slowest ack, s | recovery, s |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| nemesis | rounds | sent | acked | to groups | moved | lost | doubled | reordered | leaked | read back | refused | slowest ack, s | recovery, s |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let rows = sums
         .iter()

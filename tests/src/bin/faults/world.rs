@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use magpie_testdeps::{Kind, Server};
 use magpie_tests::{Disk, Rest};
+use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -41,6 +42,8 @@ const CLUSTER_SECRET: &str = "faults-only-cluster-0123456789abcdef";
 const START_BOUND: Duration = Duration::from_secs(180);
 /// How long a gateway may take to say that it is ready.
 const HEALTH_BOUND: Duration = Duration::from_secs(1);
+/// How long an answer over REST may take.
+const ANSWER_BOUND: Duration = Duration::from_secs(10);
 /// Room on the disk of Kafka and on that of MongoDB, MiB.
 const DISK: u32 = 2048;
 
@@ -141,6 +144,28 @@ impl World {
         apis.filter_map(|m| m.ready()?.api).collect()
     }
 
+    /// Asks one of the api processes as a user; the data of a success.
+    pub(crate) async fn post(
+        &self,
+        token: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        let apis = self.apis();
+        let api = apis.choose(&mut rand::rng()).context("no api is ready")?;
+        let operation_id = format!("faults-{:016x}", rand::random::<u64>());
+        let headers = [
+            ("operationID", operation_id.as_str()),
+            ("Content-Type", "application/json"),
+            ("token", token),
+        ];
+        let rest = Rest::new(&[api]);
+        let asking = rest.call("POST", path, &headers, Bytes::from(body.to_string()));
+        let answer = timeout(ANSWER_BOUND, asking).await.context("no answer")??;
+        anyhow::ensure!(answer.code() == 0, "{path}: {}", answer.code());
+        Ok(answer.json()["data"].take())
+    }
+
     /// Ends of processes that nobody asked for, since the last question.
     pub(crate) fn take_crashes(&self) -> Vec<String> {
         self.members.iter().flat_map(Member::take_crashes).collect()
@@ -235,6 +260,7 @@ fn environment(dependencies: &[Dependency]) -> Vec<(String, String)> {
         ("MONGO_DATABASE", "faults".to_owned()),
         ("REDIS_URI", format!("redis://{}", at(Kind::Redis))),
         ("REDIS_PREFIX", "faults".to_owned()),
+        ("GROUP_HISTORY_FOR_NEW_MEMBERS", "false".to_owned()),
         ("LISTEN_WS", "127.0.0.1:0".to_owned()),
         ("LISTEN_API", "127.0.0.1:0".to_owned()),
         ("LISTEN_OPS", "127.0.0.1:0".to_owned()),
