@@ -83,8 +83,10 @@ function remembering(sdk) {
 }
 
 export class Server {
-  static async start() {
+  /** With these variables besides those that every server gets. */
+  static async start(env = {}) {
     const server = new Server();
+    server.env = env;
     server.dir = mkdtempSync(join(tmpdir(), 'magpie-sdk-'));
     server.engines = onCluster() ? await Engines.start() : undefined;
     await server.up();
@@ -103,7 +105,7 @@ export class Server {
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
     const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
     const server = spawn(binary, ['up', ...listen, '--json', ...args], {
-      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.engines?.env() },
+      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.engines?.env(), ...this.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const lines = createInterface({ input: server.stdout });
@@ -134,10 +136,11 @@ export class Server {
     });
   }
 
-  async login(userID, platformID = 5) {
+  async login(userID, platformID = 5, sdk = getSDK()) {
     const { token } = await this.post('/auth/get_user_token', { userID, platformID });
-    const client = new Client(userID);
+    const client = new Client(userID, sdk);
     const synced = client.next(CbEvents.OnSyncServerFinish);
+    synced.catch(() => {}); // where the login fails, nobody waits for it
     const { ws, api } = this.next();
     await client.sdk.login({ userID, token, platformID, wsAddr: ws, apiAddr: api, logLevel: 5 });
     await synced;
@@ -166,9 +169,9 @@ export class Server {
 
 /** One SDK instance with a record of every event it raised. */
 export class Client {
-  constructor(userID) {
+  constructor(userID, sdk) {
     this.userID = userID;
-    this.sdk = remembering(getSDK());
+    this.sdk = remembering(sdk);
     this.events = [];
     this.waiting = [];
     for (const event of Object.values(CbEvents)) {
