@@ -11,7 +11,7 @@ import { join, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import WebSocket from 'ws';
-import { Engines, onCluster } from './engines.mjs';
+import { newCluster } from './engines.mjs';
 
 /** As in a browser: binary frames are blobs, and each frame is an event in a task of its own. */
 globalThis.WebSocket = class extends WebSocket {
@@ -88,13 +88,13 @@ export class Server {
     const server = new Server();
     server.env = env;
     server.dir = mkdtempSync(join(tmpdir(), 'magpie-sdk-'));
-    server.engines = onCluster() ? await Engines.start() : undefined;
+    server.cluster = newCluster();
     await server.up();
     return server;
   }
 
   async up() {
-    const commands = this.engines ? [['--cluster'], ['--cluster']] : [['--data-dir', this.dir]];
+    const commands = this.cluster ? [['--cluster'], ['--cluster']] : [['--data-dir', this.dir]];
     this.processes = await Promise.all(commands.map((args) => this.one(args)));
     this.turn = 0;
     this.adminToken = (await this.post('/auth/get_admin_token', { secret: SECRET, userID: 'imAdmin' })).token;
@@ -105,7 +105,7 @@ export class Server {
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
     const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
     const server = spawn(binary, ['up', ...listen, '--json', ...args], {
-      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.engines?.env(), ...this.env },
+      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.cluster, ...this.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const lines = createInterface({ input: server.stdout });
@@ -162,7 +162,6 @@ export class Server {
 
   async remove() {
     await this.stop();
-    await this.engines?.remove();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
