@@ -25,8 +25,9 @@ export class Browser {
     const { port } = browser.files.address();
     /** Where the pages are, and another origin with the same pages. */
     [browser.origin, browser.otherOrigin] = [`http://127.0.0.1:${port}`, `http://localhost:${port}`];
+    // Without its sandbox, which Chromium does not have for root.
     const executablePath = process.env.MAGPIE_CHROMIUM ?? '/usr/bin/chromium';
-    browser.chromium = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+    browser.chromium = await chromium.launch({ executablePath, chromiumSandbox: false });
     return browser;
   }
 

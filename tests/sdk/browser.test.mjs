@@ -24,7 +24,7 @@ before(async () => {
   server = await Server.start({ MAGPIE_GATEWAY_ALLOWED_ORIGINS: browser.origin });
   await server.register('alice', 'bob');
   pages = { alice: await browser.open(), bob: await browser.open() };
-  [alice, bob] = await Promise.all(['alice', 'bob'].map((user) => server.login(user, WEB, pages[user].sdk())));
+  [alice, bob] = await Promise.all(['alice', 'bob'].map((user) => server.login(user, WEB, { sdk: pages[user].sdk() })));
 });
 
 after(async () => {
@@ -59,7 +59,7 @@ test('the server lets isolated pages of a listed origin in, and no others', asyn
   for (const page of Object.values(pages)) assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated), true);
   const stranger = await browser.open(browser.otherOrigin);
   assert.equal(await stranger.evaluate(() => globalThis.crossOriginIsolated), true);
-  const refused = await server.login('alice', WINDOWS, stranger.sdk()).then(() => 0, (error) => error.errCode);
+  const refused = await server.login('alice', WINDOWS, { sdk: stranger.sdk() }).then(() => 0, (error) => error.errCode);
   assert.equal(refused, NETWORK);
 });
 
@@ -136,7 +136,7 @@ test('a page that was left shows what it missed when it is opened again', async 
   await mentioned;
 
   await pages.bob.visit();
-  bob = await server.login('bob', WEB, pages.bob.sdk());
+  bob = await server.login('bob', WEB, { sdk: pages.bob.sdk() });
   const { data: list } = await bob.sdk.getConversationListSplit(all);
   const shown = Object.fromEntries(list.map((c) => [c.conversationID, [c.showName, c.unreadCount, c.groupAtType]]));
   assert.deepEqual(shown[chat], ['name of alice', 3, 0]);
@@ -152,7 +152,7 @@ test('a reloaded page shows what it showed before', async () => {
   const shown = async () => [await texts(alice, chat), await texts(alice, 'sg_nest')];
   const before = await shown();
   await pages.alice.reload();
-  alice = await server.login('alice', WEB, pages.alice.sdk());
+  alice = await server.login('alice', WEB, { sdk: pages.alice.sdk() });
   assert.deepEqual(await shown(), before);
   await heard(bob, { groupID: 'nest' }, 'after the reload', alice);
 });

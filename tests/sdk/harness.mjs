@@ -136,13 +136,14 @@ export class Server {
     });
   }
 
-  async login(userID, platformID = 5, sdk = getSDK()) {
+  /** With an SDK of this process and the next of the addresses, unless told otherwise. */
+  async login(userID, platformID = 5, { sdk = getSDK(), ws } = {}) {
     const { token } = await this.post('/auth/get_user_token', { userID, platformID });
     const client = new Client(userID, sdk);
     const synced = client.next(CbEvents.OnSyncServerFinish);
     synced.catch(() => {}); // where the login fails, nobody waits for it
-    const { ws, api } = this.next();
-    await client.sdk.login({ userID, token, platformID, wsAddr: ws, apiAddr: api, logLevel: 5 });
+    const next = this.next();
+    await client.sdk.login({ userID, token, platformID, wsAddr: ws ?? next.ws, apiAddr: next.api, logLevel: 5 });
     await synced;
     return client;
   }
