@@ -1,5 +1,7 @@
-// Real etcd, Kafka, MongoDB-protocol and Redis servers of one test file, started by scripts/deps, for MAGPIE_TEST_ENGINES=cluster.
+// Real etcd, Kafka, MongoDB-protocol and Redis servers of one run, started by scripts/deps, for MAGPIE_TEST_ENGINES=cluster. The test
+// files share them, each with a cluster of names of its own.
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -8,6 +10,7 @@ import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const deps = join(dirname(fileURLToPath(import.meta.url)), '../../scripts/deps');
+const VARIABLE = 'MAGPIE_SDK_ENGINES';
 const NAMES = ['etcd', 'kafka', 'mongo', 'redis'];
 // Below the ports of outgoing connections, and above those of the Rust tests.
 const PORTS = { first: 24_000, last: 29_998 };
@@ -18,6 +21,19 @@ export function onCluster() {
     throw new Error(`MAGPIE_TEST_ENGINES is ${engines}; it can be embedded or cluster`);
   }
   return engines === 'cluster';
+}
+
+/** What the processes of a new cluster are told by their environment; nothing on embedded engines. */
+export function newCluster() {
+  if (!onCluster()) return undefined;
+  const name = `sdk-${randomUUID()}`;
+  return {
+    ...JSON.parse(process.env[VARIABLE]),
+    MAGPIE_ETCD_PREFIX: `/${name}`,
+    MAGPIE_KAFKA_PREFIX: `${name}-`,
+    MAGPIE_MONGO_DATABASE: name,
+    MAGPIE_REDIS_PREFIX: name,
+  };
 }
 
 async function isFree(port) {
@@ -61,8 +77,12 @@ export class Engines {
     return { process: server, port };
   }
 
-  /** What a process of a cluster on them is told by its environment. */
+  /** What the test files are told by their environment. */
   env() {
+    return { [VARIABLE]: JSON.stringify(this.settings()) };
+  }
+
+  settings() {
     const [etcd, kafka, mongo, redis] = this.servers.map(({ port }) => `127.0.0.1:${port}`);
     return {
       MAGPIE_CLUSTER_SECRET: 'tests-only-between-services-fedcba9876543210',

@@ -11,7 +11,7 @@ import { join, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import WebSocket from 'ws';
-import { Engines, onCluster } from './engines.mjs';
+import { newCluster } from './engines.mjs';
 
 /** As in a browser: binary frames are blobs, and each frame is an event in a task of its own. */
 globalThis.WebSocket = class extends WebSocket {
@@ -83,16 +83,18 @@ function remembering(sdk) {
 }
 
 export class Server {
-  static async start() {
+  /** With these variables besides those that every server gets. */
+  static async start(env = {}) {
     const server = new Server();
+    server.env = env;
     server.dir = mkdtempSync(join(tmpdir(), 'magpie-sdk-'));
-    server.engines = onCluster() ? await Engines.start() : undefined;
+    server.cluster = newCluster();
     await server.up();
     return server;
   }
 
   async up() {
-    const commands = this.engines ? [['--cluster'], ['--cluster']] : [['--data-dir', this.dir]];
+    const commands = this.cluster ? [['--cluster'], ['--cluster']] : [['--data-dir', this.dir]];
     this.processes = await Promise.all(commands.map((args) => this.one(args)));
     this.turn = 0;
     this.adminToken = (await this.post('/auth/get_admin_token', { secret: SECRET, userID: 'imAdmin' })).token;
@@ -103,7 +105,7 @@ export class Server {
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
     const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
     const server = spawn(binary, ['up', ...listen, '--json', ...args], {
-      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.engines?.env() },
+      env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.cluster, ...this.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const lines = createInterface({ input: server.stdout });
@@ -134,12 +136,14 @@ export class Server {
     });
   }
 
-  async login(userID, platformID = 5) {
+  /** With an SDK of this process and the next of the addresses, unless told otherwise. */
+  async login(userID, platformID = 5, { sdk = getSDK(), ws } = {}) {
     const { token } = await this.post('/auth/get_user_token', { userID, platformID });
-    const client = new Client(userID);
+    const client = new Client(userID, sdk);
     const synced = client.next(CbEvents.OnSyncServerFinish);
-    const { ws, api } = this.next();
-    await client.sdk.login({ userID, token, platformID, wsAddr: ws, apiAddr: api, logLevel: 5 });
+    synced.catch(() => {}); // where the login fails, nobody waits for it
+    const next = this.next();
+    await client.sdk.login({ userID, token, platformID, wsAddr: ws ?? next.ws, apiAddr: next.api, logLevel: 5 });
     await synced;
     return client;
   }
@@ -159,16 +163,15 @@ export class Server {
 
   async remove() {
     await this.stop();
-    await this.engines?.remove();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
 
 /** One SDK instance with a record of every event it raised. */
 export class Client {
-  constructor(userID) {
+  constructor(userID, sdk) {
     this.userID = userID;
-    this.sdk = remembering(getSDK());
+    this.sdk = remembering(sdk);
     this.events = [];
     this.waiting = [];
     for (const event of Object.values(CbEvents)) {

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Engines, onCluster } from './engines.mjs';
 import { getSDK } from './harness.mjs';
 
 const INTERNAL = 'what the SDK calls itself; not in the type ApiService that it gives to applications';
@@ -49,10 +50,12 @@ function complaints(called) {
 
 const files = process.argv.slice(2);
 const notes = mkdtempSync(join(tmpdir(), 'magpie-sdk-calls-'));
+const engines = onCluster() ? await Engines.start() : undefined;
 const { status } = spawnSync(process.execPath, ['--test', '--test-force-exit', '--test-reporter=spec', ...files], {
   stdio: 'inherit',
-  env: { ...process.env, MAGPIE_SDK_CALLS: notes },
+  env: { ...process.env, MAGPIE_SDK_CALLS: notes, ...engines?.env() },
 });
+await engines?.remove();
 const called = new Set(readdirSync(notes).flatMap((note) => JSON.parse(readFileSync(join(notes, note)))));
 rmSync(notes, { recursive: true });
 const wrong = files.length ? [] : complaints(called);

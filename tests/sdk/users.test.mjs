@@ -63,7 +63,18 @@ test('who subscribes to a user learns when he comes and goes', async () => {
   const left = alice.next(CbEvents.OnUserStatusChanged, (u) => u.userID === 'carol' && u.status === 0);
   await carol.sdk.logout();
   await left;
-  await alice.sdk.unsubscribeUsersStatus(['bob', 'carol']);
+
+  await alice.sdk.unsubscribeUsersStatus(['carol']);
+  const before = alice.events.length;
+  const unseen = await server.login('carol');
+  const second = alice.next(CbEvents.OnUserStatusChanged, (u) => u.userID === 'bob' && u.platformIDs.length === 2);
+  const bobDesk = await server.login('bob', WINDOWS);
+  await second;
+  const told = alice.events.slice(before).filter(({ event }) => event === CbEvents.OnUserStatusChanged);
+  assert.deepEqual(told.map(({ data }) => data.userID), ['bob']);
+  await alice.sdk.unsubscribeUsersStatus(['bob']);
+  assert.deepEqual((await alice.sdk.getSubscribeUsersStatus()).data, []);
+  await Promise.all([unseen, bobDesk].map((client) => client.sdk.logout()));
 });
 
 test('a conversation appears with its first message, and what one device has read is read on the others', async () => {
