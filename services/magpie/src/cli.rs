@@ -339,12 +339,15 @@ pub(crate) struct BenchSuite {
     /// Core that the servers run on; start this program on another one.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) server_core: usize,
-    /// Only these: chat, group, start, idle, large.
+    /// Only these: chat, group, sync, users, large-group, start, idle, large.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Connections of the idle figures.
     #[arg(long, default_value_t = 15_000)]
     pub(crate) connections: usize,
+    /// Members of the large group.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) members: usize,
     /// Messages of the large store.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) messages: usize,

@@ -35,8 +35,8 @@ const CODEC: Codec = Codec {
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Registers `users` (those of an earlier run are taken as they are) and issues a token each.
-pub(super) async fn tokens(api: &Api, users: &[String]) -> anyhow::Result<Vec<String>> {
+/// Registers `users`; those of an earlier run are taken as they are.
+pub(super) async fn register(api: &Api, users: &[String]) -> anyhow::Result<()> {
     for chunk in users.chunks(CHUNK) {
         let known = api
             .post("/user/account_check", json!({ "checkUserIDs": chunk }))
@@ -53,6 +53,12 @@ pub(super) async fn tokens(api: &Api, users: &[String]) -> anyhow::Result<Vec<St
                 .await?;
         }
     }
+    Ok(())
+}
+
+/// Registers `users` and issues a token each.
+pub(super) async fn tokens(api: &Api, users: &[String]) -> anyhow::Result<Vec<String>> {
+    register(api, users).await?;
     let issued = stream::iter(users).map(async |user| {
         let request = json!({ "userID": user, "platformID": PLATFORM });
         let answer = api.post("/auth/get_user_token", request).await?;

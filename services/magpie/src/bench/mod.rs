@@ -1,8 +1,8 @@
 //! `magpie bench`: an open-loop load generator that checks every frame, and the suite that fills docs/benchmarks.md.
 //!
 //! The generator runs in its own process, so that the server's CPU can be read from outside. Messages are sent at intended
-//! times that do not wait for answers; latency counts from the intended time. [`chat`], [`group`] and [`idle`] are the loads, [`client`]
-//! is their connection; [`suite`] starts servers ([`server`]), runs the loads and judges the figures ([`report`]). [`cluster`] does
+//! times that do not wait for answers; latency counts from the intended time. [`chat`], [`group`], [`idle`], [`sync`], [`users`] and
+//! [`mod@large_group`] are the loads, [`client`] and [`rest`] their connections; [`suite`] starts servers ([`server`]), runs the loads and judges the figures ([`report`]). [`cluster`] does
 //! the same with one process per service.
 
 mod chat;
@@ -10,9 +10,13 @@ mod client;
 mod cluster;
 mod group;
 mod idle;
+mod large_group;
 mod report;
+mod rest;
 mod server;
 mod suite;
+mod sync;
+mod users;
 
 use std::{future::Future, process::ExitCode};
 

@@ -23,6 +23,9 @@ use crate::{
 
 /// Clock ticks of `/proc/PID/stat` per second; 100 on every Linux.
 const TICKS: f64 = 100.0;
+/// A server that takes less than this share of a core over such a time has settled.
+const IDLE_SHARE: f64 = 0.05;
+const WINDOW: Duration = Duration::from_secs(2);
 /// Appends measured for the disk's sync time.
 const SYNCS: usize = 500;
 
@@ -81,6 +84,22 @@ impl Server {
         })
         .map_err(|e| anyhow!("{e:?}"))?;
         access.log_in().await
+    }
+
+    /// Where its REST API listens.
+    pub(super) fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Returns when it has nothing left to do.
+    pub(super) async fn settled(&self) -> anyhow::Result<()> {
+        loop {
+            let cpu = self.cpu_ms()?;
+            tokio::time::sleep(WINDOW).await;
+            if self.cpu_ms()? - cpu < WINDOW.as_secs_f64() * 1000.0 * IDLE_SHARE {
+                return Ok(());
+            }
+        }
     }
 
     /// Stops it as a signal does.

@@ -15,8 +15,11 @@ use super::{
     client,
     group::Crowd,
     idle,
+    large_group::Group,
     report::{Limit, Report},
     server::{self, Server},
+    sync::{self, Device},
+    users,
 };
 use crate::{cli::BenchSuite, output::say};
 
@@ -34,6 +37,10 @@ const CAPACITY_STEP: f64 = 1.05;
 const IDLE: Duration = Duration::from_secs(60);
 /// Messages per second in a group.
 const GROUP_RATE: u32 = 10;
+/// Members of the group that the large one is compared with.
+const SMALL_GROUP: usize = 1000;
+/// How long a call is repeated whose CPU is measured.
+const REPEATED: Duration = Duration::from_secs(5);
 /// Conversations of the figure about a large store.
 const CONVERSATIONS: usize = 1000;
 
@@ -53,6 +60,15 @@ pub(super) async fn run(args: &BenchSuite) -> anyhow::Result<Value> {
     }
     if wanted("group") {
         group(&place.join("group"), args, &mut report).await?;
+    }
+    if wanted("sync") {
+        sync(&place.join("sync"), args, &mut report).await?;
+    }
+    if wanted("users") {
+        users(&place.join("users"), args, &mut report).await?;
+    }
+    if wanted("large-group") {
+        large_group(&place.join("large-group"), args, &mut report).await?;
     }
     if wanted("start") {
         start(&place.join("start"), args, &mut report).await?;
@@ -179,6 +195,134 @@ async fn group(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Re
             outcome.clean,
         );
     }
+    server.stop().await
+}
+
+/// What a user with thousands of friends, groups and conversations costs when he logs in.
+async fn sync(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("a user with much to synchronise");
+    let server = Server::start(dir, args.server_core).await?;
+    let api = server.log_in().await?;
+    sync::populate(&api, &server).await?;
+    let cpu = server.cpu_ms()?;
+    let mut device = Device::log_in(&api, &server).await?;
+    device.first_sync().await?;
+    let first = (server.cpu_ms()? - cpu) / 1000.0;
+    report.figure(
+        &format!(
+            "login and first sync, {} friends, {} groups, {} conversations, s of CPU",
+            sync::FRIENDS,
+            sync::GROUPS,
+            sync::CONVERSATIONS
+        ),
+        first,
+        Limit::AtMost(2.0),
+        None,
+        true,
+    );
+    let unchanged = each(&server, async || device.unchanged().await).await?;
+    report.figure(
+        "friends, groups and conversations with equal versions, ms of CPU together",
+        unchanged,
+        Limit::AtMost(2.0),
+        None,
+        true,
+    );
+    let max_seqs = each(&server, async || device.max_seqs().await.map(drop)).await?;
+    report.figure(
+        &format!("1001 over {} conversations, ms of CPU", sync::CONVERSATIONS),
+        max_seqs,
+        Limit::AtMost(60.0),
+        None,
+        true,
+    );
+    for (first, known) in [(true, "without a version"), (false, "with equal versions")] {
+        let members = each(&server, async || device.members(first).await).await?;
+        report.figure(
+            &format!(
+                "members of {} groups {known}, µs of CPU per group",
+                sync::GROUPS
+            ),
+            members * 1000.0 / sync::GROUPS as f64,
+            Limit::AtMost(20.0),
+            None,
+            true,
+        );
+    }
+    server.stop().await
+}
+
+/// Milliseconds of server CPU that `work` takes when it is done over and over for [`REPEATED`].
+async fn each(
+    server: &Server,
+    mut work: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    work().await?;
+    let (cpu, end) = (server.cpu_ms()?, Instant::now() + REPEATED);
+    let mut times = 0_u32;
+    while Instant::now() < end {
+        work().await?;
+        times += 1;
+    }
+    Ok((server.cpu_ms()? - cpu) / f64::from(times))
+}
+
+/// Profiles read as fast as the core answers.
+async fn users(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("profiles");
+    let server = Server::start(dir, args.server_core).await?;
+    let (rate, share) = users::rate(&server).await?;
+    say(&format!("  {rate:.0} requests/s, {share:.0} % of a core"));
+    report.figure(
+        "get_users_info of 10 users on one core, requests/s",
+        rate,
+        Limit::AtLeast(5000.0),
+        None,
+        true,
+    );
+    server.stop().await
+}
+
+/// Whether what a request waits for grows with its group.
+async fn large_group(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
+    say("a small and a large group");
+    let server = Server::start(dir, args.server_core).await?;
+    let api = server.log_in().await?;
+    let mut found = Vec::new();
+    for members in [SMALL_GROUP, args.members] {
+        let mut group = Group::fill(&api, &server, members).await?;
+        let cpu = group.cpu_per_message(&server, GROUP_RATE, SECONDS).await?;
+        let calls = group.calls().await?;
+        let times = calls.iter().map(|(name, ms)| format!("{name} {ms:.2}"));
+        let times: Vec<_> = times.collect();
+        say(&format!(
+            "  {members} members: {cpu:.3} ms of CPU per message; ms until the answer: {}",
+            times.join(", ")
+        ));
+        found.push((cpu, calls));
+    }
+    let [(small_cpu, small), (large_cpu, large)] = found.as_slice() else {
+        return server.stop().await;
+    };
+    for ((name, small), (_, large)) in small.iter().zip(large) {
+        report.figure(
+            &format!(
+                "time of {name}, {} members against {SMALL_GROUP}, ratio",
+                args.members
+            ),
+            large / small,
+            Limit::AtMost(1.5),
+            None,
+            true,
+        );
+    }
+    report.figure(
+        "CPU per message, the same, nobody but the sender online, ratio",
+        large_cpu / small_cpu,
+        Limit::AtMost(1.5),
+        None,
+        true,
+    );
     server.stop().await
 }
 
