@@ -8,7 +8,8 @@
 //! What failed this way may be in the log all the same (Kafka had it, its answer was lost): sending it again is a resend for
 //! the pipeline, which recognises it.
 //!
-//! After an error that librdkafka calls fatal the producer is replaced by a new one.
+//! A producer that had to be given up, or that librdkafka calls failed, is replaced by a new one: after Kafka stood still for some
+//! seconds, one did not find the leaders of some partitions again, and would have kept what was appended to them for ever.
 
 use std::{
     sync::{
@@ -204,26 +205,22 @@ impl Shared {
             };
             producer.poll(interval);
             if let Some((code, reason)) = producer.client().fatal_error() {
-                tracing::error!(%code, reason, "the Kafka producer failed and is replaced");
-                metrics::counter!("magpie_log_producer_replaced_total").increment(1);
-                self.give_up(&producer);
-                match self.make() {
-                    Ok(new) => self.gate_mut().producer = Some(new),
-                    Err(e) => tracing::error!(error = %e, "no new Kafka producer can be made"),
-                }
+                tracing::error!(%code, reason, "the Kafka producer failed");
+                self.start_over(&producer);
             } else if self.waiting.overdue() {
                 tracing::error!(
                     timeout = ?self.delivery_timeout,
                     records = producer.in_flight_count(),
                     "Kafka does not acknowledge; what waits for it fails"
                 );
-                self.give_up(&producer);
+                self.start_over(&producer);
             }
         }
     }
 
-    /// Fails everything that waits.
-    fn give_up(&self, producer: &Producer) {
+    /// Fails everything that waits, and goes on with a new producer.
+    fn start_over(&self, producer: &Producer) {
+        metrics::counter!("magpie_log_producer_replaced_total").increment(1);
         self.gate_mut().refusing = true;
         producer.purge(PurgeConfig::default().queue().inflight());
         for _ in 0..TELL_STEPS {
@@ -232,7 +229,12 @@ impl Shared {
             }
             producer.poll(Duration::from_millis(10));
         }
+        let new = self.make();
         let mut gate = self.gate_mut();
+        match new {
+            Ok(new) => gate.producer = Some(new),
+            Err(e) => tracing::error!(error = %e, "no new Kafka producer can be made"),
+        }
         gate.refusing = false;
         gate.refuse_until = Some(Instant::now() + PAUSE);
     }
