@@ -104,7 +104,9 @@ export class Server {
     const binary = process.env.MAGPIE_BIN ?? join(here, '../../target/debug/magpie');
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
     const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
-    const server = spawn(binary, ['up', ...listen, '--json', ...args], {
+    // The server dies with this process, however that ends.
+    const tied = ['--pdeathsig', 'KILL', '--', binary, 'up', ...listen, '--json', ...args];
+    const server = spawn('setpriv', tied, {
       env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.cluster, ...this.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
