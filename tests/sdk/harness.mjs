@@ -38,11 +38,11 @@ export function within(promise, what, ms = BOUND_MS) {
 
 /** Whether a client of this file has logged out. */
 let loggedOut = false;
-/** What the SDK's pending work fails with once it has no address and no connection any more. */
-const AFTER_LOGOUT = /^(Failed to parse URL from undefined\/.*|network error, ws not connected)$/;
+/** What the SDK's pending work fails with once it has no address and no connection any more, or the next login has kicked its token. */
+const AFTER_LOGOUT = /^(Failed to parse URL from undefined\/.*|network error, ws not connected|TokenKickedError)$/;
 
 /**
- * The SDK goes on with pending work after a logout, without an address or a connection, and lets the rejection escape (a defect of
+ * The SDK goes on with pending work after a logout, without an address, a connection or a token, and lets the rejection escape (a defect of
  * 0.0.14). Only exactly that is set aside, and only after a logout; every other escaped rejection still fails the file. Call it inside a
  * hook or test.
  */
