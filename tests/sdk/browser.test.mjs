@@ -117,6 +117,9 @@ test('a group made in one page opens in the other one', async () => {
   }
   const { data: shown } = await bob.sdk.getOneConversation({ sourceID: 'nest', sessionType: GROUP });
   assert.ok(shown.unreadCount > 0);
+  // The page may read refusals too.
+  const refused = await bob.sdk.dismissGroup('nest').then(() => '', (error) => error.errMsg);
+  assert.equal(refused, 'NoPermissionError');
 });
 
 test('a page that was left shows what it missed when it is opened again', async () => {

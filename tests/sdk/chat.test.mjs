@@ -5,6 +5,7 @@ import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
 
 let server;
 let alice;
+let desk; // Alice's second device
 let bob;
 const chat = 'si_alice_bob';
 
@@ -13,11 +14,12 @@ before(async () => {
   server = await Server.start();
   await server.register('alice', 'bob', 'carol');
   alice = await server.login('alice');
+  desk = await server.login('alice', 3);
   bob = await server.login('bob');
 });
 
 after(async () => {
-  await Promise.allSettled([alice?.sdk.logout(), bob?.sdk.logout()]);
+  await Promise.allSettled([alice?.sdk.logout(), desk?.sdk.logout(), bob?.sdk.logout()]);
   await server?.remove();
 });
 
@@ -67,16 +69,17 @@ const kinds = {
 };
 
 for (const [kind, [contentType, create, elem]] of Object.entries(kinds)) {
-  test(`the other side receives a ${kind} message as it was sent`, async () => {
+  test(`the other side and the sender's other device receive a message of kind ${kind} as it was sent`, async () => {
     const { data: message } = await create(alice.sdk);
-    const arrived = bob.nextMessage((m) => m.clientMsgID === message.clientMsgID);
+    const arrived = [bob, desk].map((device) => device.nextMessage((m) => m.clientMsgID === message.clientMsgID));
     const sent = await alice.send('bob', message);
     assert.match(sent.serverMsgID, /^[0-9a-f]{32}$/);
-    const got = await arrived;
-    assert.equal(got.contentType, contentType);
-    assert.equal(got.serverMsgID, sent.serverMsgID);
     assert.ok(message[elem]);
-    assert.deepEqual(got[elem], JSON.parse(JSON.stringify(message[elem])));
+    for (const got of await Promise.all(arrived)) {
+      assert.equal(got.contentType, contentType);
+      assert.equal(got.serverMsgID, sent.serverMsgID);
+      assert.deepEqual(got[elem], JSON.parse(JSON.stringify(message[elem])));
+    }
   });
 }
 
@@ -168,11 +171,9 @@ test('a second login on the same platform kicks the first, one on another platfo
 test('messages missed while offline arrive once and in order', async () => {
   await bob.sdk.logout();
   const texts = Array.from({ length: 25 }, (_, i) => `missed ${i}`);
-  const phone = await server.login('alice', 2);
-  const stored = phone.nextMessage((m) => m.textElem?.content === texts.at(-1));
+  const stored = desk.nextMessage((m) => m.textElem?.content === texts.at(-1));
   for (const text of texts) await alice.text('bob', text);
   await stored;
-  await phone.sdk.logout();
   bob = await server.login('bob');
   const { data } = await bob.sdk.getAdvancedHistoryMessageList({ conversationID: chat, count: 25, startClientMsgID: '' });
   assert.deepEqual(data.messageList.map((m) => m.textElem?.content), texts);
@@ -191,10 +192,11 @@ test('a resend is the same message: one in the history, one serverMsgID', async 
 });
 
 test('a restart keeps every message', async () => {
-  await Promise.all([alice.sdk.logout(), bob.sdk.logout()]);
+  await Promise.all([alice.sdk.logout(), desk.sdk.logout(), bob.sdk.logout()]);
   assert.equal(await server.stop(), 0);
   await server.up();
   alice = await server.login('alice');
+  desk = await server.login('alice', 3);
   bob = await server.login('bob');
   const { data } = await bob.sdk.getAdvancedHistoryMessageList({ conversationID: chat, count: 1, startClientMsgID: '' });
   assert.equal(data.messageList[0].textElem.content, 'after the resend');

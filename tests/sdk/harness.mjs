@@ -38,11 +38,11 @@ export function within(promise, what, ms = BOUND_MS) {
 
 /** Whether a client of this file has logged out. */
 let loggedOut = false;
-/** What the SDK's pending work fails with once it has no address and no connection any more. */
-const AFTER_LOGOUT = /^(Failed to parse URL from undefined\/.*|network error, ws not connected)$/;
+/** What the SDK's pending work fails with once it has no address and no connection any more, or the next login has kicked its token. */
+const AFTER_LOGOUT = /^(Failed to parse URL from undefined\/.*|network error, ws not connected|TokenKickedError)$/;
 
 /**
- * The SDK goes on with pending work after a logout, without an address or a connection, and lets the rejection escape (a defect of
+ * The SDK goes on with pending work after a logout, without an address, a connection or a token, and lets the rejection escape (a defect of
  * 0.0.14). Only exactly that is set aside, and only after a logout; every other escaped rejection still fails the file. Call it inside a
  * hook or test.
  */
@@ -104,7 +104,9 @@ export class Server {
     const binary = process.env.MAGPIE_BIN ?? join(here, '../../target/debug/magpie');
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run scripts/test, or set MAGPIE_BIN`);
     const listen = ['ws', 'api', 'ops', 'grpc'].flatMap((port) => [`--${port}-listen`, '127.0.0.1:0']);
-    const server = spawn(binary, ['up', ...listen, '--json', ...args], {
+    // The server dies with this process, however that ends.
+    const tied = ['--pdeathsig', 'KILL', '--', binary, 'up', ...listen, '--json', ...args];
+    const server = spawn('setpriv', tied, {
       env: { PATH: process.env.PATH, MAGPIE_SECRET: SECRET, ...this.cluster, ...this.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

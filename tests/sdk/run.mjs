@@ -60,4 +60,4 @@ const called = new Set(readdirSync(notes).flatMap((note) => JSON.parse(readFileS
 rmSync(notes, { recursive: true });
 const wrong = files.length ? [] : complaints(called);
 for (const line of wrong) console.error(line);
-process.exit(status || (wrong.length ? 1 : 0));
+process.exit(status === 0 && !wrong.length ? 0 : 1);

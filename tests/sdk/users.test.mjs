@@ -158,6 +158,13 @@ test('a muted user is not received, and can be told so', async () => {
   await arrived;
 });
 
+test('what the application\'s back end sends of its own reaches all devices', async () => {
+  const told = [alice, desk].map((device) => device.next(CbEvents.OnRecvCustomBusinessMessage));
+  const notification = { sendUserID: 'bob', recvUserID: 'alice', key: 'order', data: '{"n":1}', reliabilityLevel: 1 };
+  await server.post('/msg/send_business_notification', notification);
+  for (const { key, data } of await Promise.all(told)) assert.deepEqual([key, data], ['order', '{"n":1}']);
+});
+
 test('settings stay after a login', async () => {
   await alice.sdk.setConversation({ conversationID: chat, ex: 'kept' });
   await desk.sdk.logout();
