@@ -127,9 +127,11 @@ impl Service {
             if !part.admits(&view.seqs) {
                 continue;
             }
+            // What a leaver had sent may stand, and count as read, behind the end of his time.
+            let newest = view.window().high;
             let entry = Seqs {
-                max_seq: view.window().high,
-                has_read_seq: view.seqs.read_seq.min(view.head.max_seq),
+                max_seq: newest,
+                has_read_seq: view.seqs.read_seq.min(newest),
                 max_seq_time: view.head.max_seq_time,
             };
             resp.seqs.insert(id, entry);

@@ -6,7 +6,7 @@ use magpie_testkit::{admin, code, until, user};
 
 use crate::world::{G, World, text};
 
-async fn mute(world: &World, by: &str, whom: &str, seconds: u32) -> i32 {
+pub(crate) async fn mute(world: &World, by: &str, whom: &str, seconds: u32) -> i32 {
     let request = MuteGroupMemberReq {
         group_id: G.to_owned(),
         user_id: whom.to_owned(),
@@ -20,7 +20,7 @@ async fn mute(world: &World, by: &str, whom: &str, seconds: u32) -> i32 {
     )
 }
 
-async fn transfer(world: &World, by: &str, from: &str, to: &str) -> i32 {
+pub(crate) async fn transfer(world: &World, by: &str, from: &str, to: &str) -> i32 {
     let request = TransferGroupOwnerReq {
         group_id: G.to_owned(),
         old_owner_user_id: from.to_owned(),
@@ -42,7 +42,7 @@ fn member(whom: &str) -> SetGroupMemberInfo {
     }
 }
 
-async fn set(world: &World, by: &str, members: Vec<SetGroupMemberInfo>) -> i32 {
+pub(crate) async fn set(world: &World, by: &str, members: Vec<SetGroupMemberInfo>) -> i32 {
     let request = SetGroupMemberInfoReq { members };
     code(
         world
@@ -52,7 +52,7 @@ async fn set(world: &World, by: &str, members: Vec<SetGroupMemberInfo>) -> i32 {
     )
 }
 
-fn role(whom: &str, level: i32) -> SetGroupMemberInfo {
+pub(crate) fn role(whom: &str, level: i32) -> SetGroupMemberInfo {
     SetGroupMemberInfo {
         role_level: Some(Int32Value { value: level }),
         ..member(whom)

@@ -241,6 +241,9 @@ async fn members_see_what_their_bounds_allow_and_strangers_nothing() {
     assert_eq!(positions("u1").await, Some((4, 4)));
     assert_eq!(positions("u4").await, Some((3, 0)));
     assert_eq!(positions("u5").await, None);
+    // It was on its way when he left, and is the others'.
+    assert_eq!(say(&world, "u4").await, 5);
+    assert_eq!(positions("u4").await, Some((3, 3)));
     let listed = GetSeqMessageReq {
         user_id: "u4".to_owned(),
         conversations: vec![ConversationSeqs {

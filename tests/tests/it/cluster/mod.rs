@@ -1,6 +1,7 @@
 //! What only a cluster has: several gateways, instances that come and go, engines that fail. One process per instance.
 
 mod gateways;
+mod kills;
 mod outages;
 mod repartition;
 mod rolling;
