@@ -30,6 +30,10 @@ pub mod env {
     pub const SECRET: &str = "MAGPIE_SECRET";
     /// The multi-terminal policy: 0, 1, 4 or 5.
     pub const MULTI_LOGIN_POLICY: &str = "MAGPIE_AUTH_MULTI_LOGIN_POLICY";
+    /// Whether only friends' single-chat messages are taken.
+    pub const FRIEND_VERIFY: &str = "MAGPIE_MSG_FRIEND_VERIFY";
+    /// Whether new members see what was written before they joined.
+    pub const HISTORY_FOR_NEW_MEMBERS: &str = "MAGPIE_GROUP_HISTORY_FOR_NEW_MEMBERS";
 }
 
 /// How to start a server.

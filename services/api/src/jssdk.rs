@@ -1,7 +1,7 @@
 //! First screen of the pure-JS SDK (rest-api.md 4.10): conversations with their last message and whom they are with, put
 //! together from the services that own the parts. The body is JSON or protobuf, by `Content-Type`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use magpie_discovery::name;
@@ -72,7 +72,7 @@ pub(crate) async fn active(call: Call) -> Answer {
     })
 }
 
-/// `/jssdk/get_conversations`: those of the given ones that have a message.
+/// `/jssdk/get_conversations`: those of the given ones that the caller has, with a message.
 pub(crate) async fn given(call: Call) -> Answer {
     let form = Form::of(&call)?;
     let request: GivenReq = form.decode(&call)?;
@@ -85,6 +85,8 @@ pub(crate) async fn given(call: Call) -> Answer {
         deps: &call.deps,
         context: call.context()?,
     };
+    let own: HashSet<String> = parts.conversation_ids().await?.into_iter().collect();
+    ids.retain(|id| own.contains(id));
     let (seqs, _) = parts.seqs(ids.clone()).await?;
     let unread_count = unread(seqs.values());
     let conversations = parts.compose(ids, &seqs).await?;

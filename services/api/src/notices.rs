@@ -99,6 +99,7 @@ pub(crate) async fn business(call: Call) -> Answer {
         )?
     };
     let mut msg = notification.into_msg()?;
+    msg.offline_push_info = None;
     if session == SessionType::Group {
         msg.recv_id.clear();
     }

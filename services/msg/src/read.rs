@@ -10,6 +10,7 @@ use magpie_proto::openim::{
 use magpie_service::{
     Context,
     notification::{self, Notification},
+    rpc::filled,
 };
 use magpie_store::{Document as _, Follow, documents::UserSeq};
 use magpie_types::{ConversationId, Error, Result, msg::content_type};
@@ -25,6 +26,7 @@ impl Service {
         ctx: &Context,
         req: MarkMsgsAsReadReq,
     ) -> Result<()> {
+        filled("userID", &req.user_id)?;
         ctx.require_self(&req.user_id)?;
         let seqs = listed(req.seqs)?;
         let highest = seqs.iter().copied().max();

@@ -28,7 +28,7 @@ const SPAN: i64 = 200;
 pub(crate) mod state {
     /// Revoked: shown as a 2101.
     pub(crate) const REVOKED: i32 = 1;
-    /// Deleted for everybody: only seq and status are shown.
+    /// Deleted for everybody: only seq, status and time are shown.
     pub(crate) const DELETED: i32 = 4;
 }
 
@@ -212,7 +212,10 @@ impl Reader<'_> {
 /// A stored message as a reader gets it.
 fn show(message: Message, hidden: bool, read_up_to: i64) -> Result<MsgData> {
     if message.state == state::DELETED {
-        return Ok(placeholder(message.seq));
+        return Ok(MsgData {
+            send_time: message.send_time,
+            ..placeholder(message.seq)
+        });
     }
     let mut msg = MsgData::decode(message.body).map_err(Error::internal)?;
     msg.is_read = message.seq <= read_up_to

@@ -82,7 +82,7 @@ impl Service {
         )
         .await?;
         let tips = RevokeMsgTips {
-            revoker_user_id: req.user_id.clone(),
+            revoker_user_id: ctx.user_id().to_owned(),
             client_msg_id: msg.client_msg_id.clone(),
             revoke_time: now,
             sesstion_type: msg.session_type,

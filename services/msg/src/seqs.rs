@@ -6,7 +6,7 @@ use magpie_proto::openim::{
     msg::{GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, Seqs},
     sdkws::{GetMaxSeqReq, GetMaxSeqResp},
 };
-use magpie_service::Context;
+use magpie_service::{Context, rpc::filled};
 use magpie_store::{
     Documents as _, Page,
     documents::{Conversation, Head, UserSeq},
@@ -75,6 +75,7 @@ impl Service {
         ctx: &Context,
         req: GetConversationsHasReadAndMaxSeqReq,
     ) -> Result<GetConversationsHasReadAndMaxSeqResp> {
+        filled("userID", &req.user_id)?;
         ctx.require_self(&req.user_id)?;
         self.check_count(req.conversation_i_ds.len())?;
         let user = req.user_id.as_str();

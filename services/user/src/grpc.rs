@@ -308,7 +308,8 @@ impl User for UserGrpc {
     ) -> Result<Response<UpdateUserInfoExResp>, Status> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            let new = request.user_info.unwrap_or_default();
+            let empty = || Error::args("userInfo is empty");
+            let new = request.user_info.ok_or_else(empty)?;
             self.update(&context, new.user_id.clone(), Patch::of_present(new))
                 .await?;
             Ok(UpdateUserInfoExResp {})

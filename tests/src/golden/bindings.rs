@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use magpie_types::time::{now_ms, utc_day};
+
 use crate::token::{Claims, Signature, mint, verify};
 
 /// The secret of the recorded server; in requests it stands for that of the server under test.
@@ -53,9 +55,27 @@ impl Bindings {
         if let Some(tokens) = self.tokens.get(recorded) {
             return tokens.iter().any(|token| token == actual);
         }
-        self.ids
-            .get(recorded)
-            .map_or(recorded == actual, |bound| bound == actual)
+        match self.ids.get(recorded) {
+            Some(bound) => bound == actual,
+            None => self.conversation(recorded) == actual,
+        }
+    }
+
+    /// The conversation that a recorded one stands for: ids of groups may be made by the server.
+    pub(crate) fn conversation(&self, recorded: &str) -> String {
+        let bound = recorded.split_once('_').and_then(|(kind, id)| {
+            let bound = self.ids.get(id)?;
+            Some(format!("{kind}_{bound}"))
+        });
+        bound.unwrap_or_else(|| recorded.to_owned())
+    }
+
+    /// The key of an event as it is in this run: it may end with a conversation.
+    pub(crate) fn key(&self, recorded: &str) -> String {
+        match recorded.rsplit_once(' ') {
+            Some((event, about)) => format!("{event} {}", self.conversation(about)),
+            None => recorded.to_owned(),
+        }
     }
 
     /// Whether a number is what it should be: itself, or the time that it stands for.
@@ -197,6 +217,9 @@ impl Bindings {
         if let Some(bound) = self.ids.get(text) {
             return bound.clone();
         }
+        if text == utc_day(self.recorded_now_s * 1000) {
+            return utc_day(now_ms());
+        }
         let mut translated = String::new();
         let mut rest = text;
         while let Some(at) = rest.find("eyJ") {
@@ -246,7 +269,7 @@ impl Bindings {
         if made_s - self.recorded_now_s < 300 {
             self.recorded_now_s = self.recorded_now_s.max(made_s);
         }
-        let shift = magpie_types::time::now_ms() / 1000 - self.recorded_now_s;
+        let shift = now_ms() / 1000 - self.recorded_now_s;
         let shifted = Claims {
             exp: claims.exp + shift,
             iat: claims.iat + shift,

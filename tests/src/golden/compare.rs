@@ -3,19 +3,24 @@
 //! Every member is compared, in both directions. Under a volatile path a value must be present with the same type; ids and
 //! tokens are bound there, times must lie where the recording has them. A list with volatile members that are neither is in
 //! random order and compared as a set, and so are lists that are gathered from several gateways. An override replaces the
-//! recorded value at its path and is compared strictly.
+//! recorded value at its path and is compared strictly. Times of a message are those of that message alone, even if another one
+//! was recorded in the same millisecond. Of a text that differs from run to run and holds JSON, and of cases that were recorded
+//! once, what differs is told by its name.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::bindings::{Bindings, is_token};
 use super::overrides::Overrides;
+use super::parse::BY_NAME;
 
 /// Markers of an error text that shows the inside of the server.
 const INTERNALS: [&str; 6] = ["->", ".go:", ".rs:", "panic", "thread '", "<trace>"];
 /// Names under which a volatile text is an id.
-const ID_NAMES: [&str; 7] = [
+const ID_NAMES: [&str; 9] = [
     "serverMsgID",
     "clientMsgID",
     "connID",
@@ -23,7 +28,12 @@ const ID_NAMES: [&str; 7] = [
     "token",
     "x-http-id",
     "friendVersionID",
+    "groupMemberVersionID",
+    "uuid",
 ];
+
+/// Larger numbers that differ from run to run are points in time.
+const LARGE: i64 = 1_000_000_000;
 
 /// Lists that are gathered from all gateways, in whatever order these answer.
 const GATHERED: [&str; 2] = ["detailPlatformStatus", "singlePlatformToken"];
@@ -57,6 +67,7 @@ impl std::fmt::Display for Difference {
 }
 
 /// The comparison of one line.
+#[derive(Debug)]
 pub(crate) struct Comparison<'a> {
     /// What stands for what.
     pub(crate) bindings: &'a mut Bindings,
@@ -67,10 +78,31 @@ pub(crate) struct Comparison<'a> {
     /// The line's volatile paths.
     pub(crate) volatile: &'a HashSet<String>,
     /// What was found so far.
-    pub(crate) differences: Vec<Difference>,
+    differences: Vec<Difference>,
+    /// The recorded id of the message whose members are compared.
+    message: Option<String>,
+    /// Whether names tell what is volatile.
+    by_name: bool,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
+    pub(crate) fn new(
+        bindings: &'a mut Bindings,
+        overrides: &'a mut Overrides,
+        of_line: &'a [usize],
+        volatile: &'a HashSet<String>,
+    ) -> Self {
+        Self {
+            bindings,
+            overrides,
+            of_line,
+            volatile,
+            differences: Vec::new(),
+            message: None,
+            by_name: volatile.contains(BY_NAME) || volatile.contains("*"),
+        }
+    }
+
     /// Compares two lines whole.
     pub(crate) fn run(mut self, recorded: &Value, actual: &Value) -> Vec<Difference> {
         self.value("", Some(recorded), Some(actual));
@@ -109,7 +141,7 @@ impl Comparison<'_> {
             }
             return;
         };
-        if self.volatile.contains(path) {
+        if self.is_volatile(path, then, now) {
             return self.volatile_value(path, then, now);
         }
         match (then, now) {
@@ -125,12 +157,34 @@ impl Comparison<'_> {
         }
     }
 
+    fn is_volatile(&self, path: &str, then: &Value, now: &Value) -> bool {
+        let name = leaf(path);
+        let by_name = || match then {
+            Value::Number(number) => {
+                let large = number.as_i64().is_some_and(|number| number > LARGE);
+                large && (name.ends_with("Time") || name == "expireTimeSeconds")
+            }
+            Value::String(_) => ID_NAMES.contains(&name),
+            _ => false,
+        };
+        self.volatile.contains(path) || (self.by_name && then != now && by_name())
+    }
+
     fn object(&mut self, path: &str, then: &Map<String, Value>, now: &Map<String, Value>) {
         let headers = path == "response_headers" || path == "response.headers";
         let mut names: BTreeSet<&str> = then.keys().map(String::as_str).collect();
+        let bound: BTreeMap<&str, String> = names
+            .iter()
+            .map(|name| (*name, self.bindings.conversation(name)))
+            .collect();
         if !headers {
-            names.extend(now.keys().map(String::as_str));
+            let others = now
+                .keys()
+                .filter(|name| !bound.values().any(|bound| bound == *name));
+            names.extend(others.map(String::as_str));
         }
+        let around = self.message.take();
+        let id = then.get("serverMsgID").and_then(Value::as_str);
         let paths = self
             .of_line
             .iter()
@@ -145,15 +199,18 @@ impl Comparison<'_> {
             } else {
                 format!("{path}.{name}")
             };
-            let (then, now) = (then.get(name), now.get(name));
+            let bound = bound.get(name).map_or(name, String::as_str);
+            let (then, now) = (then.get(name), now.get(bound));
             if headers
                 && let (Some(Value::String(then)), Some(Value::String(now))) = (then, now)
                 && then.eq_ignore_ascii_case(now)
             {
                 continue;
             }
+            self.message = id.map(str::to_owned);
             self.value(&path, then, now);
         }
+        self.message = around;
     }
 
     fn array(&mut self, path: &str, then: &[Value], now: &[Value]) {
@@ -165,6 +222,10 @@ impl Comparison<'_> {
                 "another length",
             );
         }
+        let first = format!("{path}[0]");
+        if self.volatile.contains(&first) && same_texts(then, now) {
+            return;
+        }
         if then.len() > 1 && self.is_unordered(path) {
             return self.set(path, then, now);
         }
@@ -174,6 +235,9 @@ impl Comparison<'_> {
     }
 
     fn is_unordered(&self, path: &str) -> bool {
+        if path.ends_with(".Msgs") {
+            return false;
+        }
         if GATHERED.iter().any(|name| path.ends_with(name)) {
             return true;
         }
@@ -205,13 +269,9 @@ impl Comparison<'_> {
                     path.ends_with("Time") || ID_NAMES.iter().any(|name| path.contains(name))
                 };
                 let volatile = self.volatile.iter().filter(ids).cloned().collect();
-                let mut trial = Comparison {
-                    bindings: &mut bindings,
-                    overrides: &mut overrides,
-                    of_line: self.of_line,
-                    volatile: &volatile,
-                    differences: Vec::new(),
-                };
+                let mut trial =
+                    Comparison::new(&mut bindings, &mut overrides, self.of_line, &volatile);
+                trial.by_name = self.by_name;
                 trial.value(&place, Some(item), Some(candidate));
                 trial.differences.is_empty()
             });
@@ -246,7 +306,15 @@ impl Comparison<'_> {
     }
 
     fn volatile_value(&mut self, path: &str, then: &Value, now: &Value) {
-        let name = path.rsplit('.').next().unwrap_or_default();
+        let name = leaf(path);
+        if let (Value::String(then), Value::String(now)) = (then, now)
+            && let (Some(then), Some(now)) = (inside(then), inside(now))
+        {
+            let around = std::mem::replace(&mut self.by_name, true);
+            self.value(&format!("{path}.#"), Some(&then), Some(&now));
+            self.by_name = around;
+            return;
+        }
         let bound = match (then, now) {
             (Value::String(then), Value::String(now)) if name == "x-http-id" => {
                 if then.len() == now.len() {
@@ -257,14 +325,12 @@ impl Comparison<'_> {
             }
             (Value::String(then), Value::String(now)) => self.bindings.bind_text(name, then, now),
             (Value::Number(then), Value::Number(now)) => match (then.as_i64(), now.as_i64()) {
-                (Some(then), Some(now)) if then > 1_000_000_000 => {
-                    // When a message was made is not when what it tells was made, even if both were recorded in one ms.
-                    let of_message = path.contains(".Msgs[") && !path.contains(".#.");
-                    let name = match name {
-                        "createTime" if of_message => "createTime of a message",
-                        name => name,
+                (Some(then), Some(now)) if then > LARGE => {
+                    let name = match &self.message {
+                        Some(message) => format!("{name} of {message}"),
+                        None => name.to_owned(),
                     };
-                    self.bindings.bind_time(name, then, now)
+                    self.bindings.bind_time(&name, then, now)
                 }
                 _ => Ok(()),
             },
@@ -293,19 +359,21 @@ impl Comparison<'_> {
                 "the override equals the recording",
             );
         }
-        if let (Some(at), Some(Value::Array(then)), Some(Value::Array(now))) =
-            (expected["$drop"].as_u64(), recorded, actual)
+        if let (Some(chosen), Some(Value::Array(then)), Some(Value::Array(now))) =
+            (expected["$items"].as_array(), recorded, actual)
         {
-            return self.without(path, at, then, now);
+            return self.chosen(path, chosen, then, now);
         }
         self.expected(path, expected, actual);
     }
 
-    /// Compares with a recorded list from which an override drops an item.
-    fn without(&mut self, path: &str, dropped: u64, then: &[Value], now: &[Value]) {
+    /// Compares with those items of a recorded list, and in the order, that an override chooses.
+    fn chosen(&mut self, path: &str, chosen: &[Value], then: &[Value], now: &[Value]) {
+        let items = chosen.iter().filter_map(Value::as_u64);
         let mut left = now.iter();
-        for (at, then) in (0_u64..).zip(then).filter(|(at, _)| *at != dropped) {
-            self.value(&format!("{path}[{at}]"), Some(then), left.next());
+        for at in items {
+            let then = usize::try_from(at).ok().and_then(|at| then.get(at));
+            self.value(&format!("{path}[{at}]"), then, left.next());
         }
         for more in left {
             self.differ(path, None, Some(more), "one more than recorded");
@@ -320,7 +388,12 @@ impl Comparison<'_> {
             }
             return;
         }
-        if let Some(then) = expected.get("$time") {
+        if let Some(inside) = expected.get("$json") {
+            let parsed = actual.and_then(Value::as_str);
+            let parsed = parsed.and_then(|text| serde_json::from_str::<Value>(text).ok());
+            return self.expected(&format!("{path}.#"), inside, parsed.as_ref());
+        }
+        if let Some(then) = expected.get("$time").or_else(|| expected.get("$id")) {
             return self.volatile_value(path, then, actual.unwrap_or(&Value::Null));
         }
         if expected.get("$text").is_some() {
@@ -334,15 +407,24 @@ impl Comparison<'_> {
         }
         match (expected, actual) {
             (Value::Object(then), Some(Value::Object(now))) => {
+                let id = then
+                    .get("serverMsgID")
+                    .map(|id| id.get("$id").unwrap_or(id));
+                let id = id.and_then(Value::as_str).map(str::to_owned);
+                let around = std::mem::replace(&mut self.message, id.clone());
                 for name in then
                     .keys()
                     .chain(now.keys().filter(|name| !then.contains_key(*name)))
                 {
                     match then.get(name) {
-                        Some(then) => self.expected(&format!("{path}.{name}"), then, now.get(name)),
+                        Some(then) => {
+                            self.message.clone_from(&id);
+                            self.expected(&format!("{path}.{name}"), then, now.get(name));
+                        }
                         None => self.differ(&format!("{path}.{name}"), None, now.get(name), ""),
                     }
                 }
+                self.message = around;
             }
             (Value::Array(then), Some(Value::Array(now))) if then.len() == now.len() => {
                 for (at, (then, now)) in then.iter().zip(now).enumerate() {
@@ -357,6 +439,33 @@ impl Comparison<'_> {
             _ => self.differ(path, Some(expected), actual, "an override"),
         }
     }
+}
+
+/// Whether two lists hold the same texts, in whatever order.
+fn same_texts(then: &[Value], now: &[Value]) -> bool {
+    let sorted = |list: &[Value]| {
+        let texts: Option<Vec<String>> = list
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect();
+        texts.map(|mut texts| {
+            texts.sort_unstable();
+            texts
+        })
+    };
+    sorted(then).is_some_and(|then| Some(then) == sorted(now))
+}
+
+/// The name of the member at a path.
+fn leaf(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
+}
+
+/// The JSON object in a text, which may be in base64 around it.
+fn inside(text: &str) -> Option<Value> {
+    let plain = STANDARD.decode(text).ok();
+    let bytes = plain.as_deref().unwrap_or(text.as_bytes());
+    serde_json::from_slice(bytes).ok().filter(Value::is_object)
 }
 
 /// The member directly under `path` that an override is about; not `order`, which is the line's place and no member of it.

@@ -14,12 +14,17 @@ pub(super) struct Pending {
     pub(super) key: String,
     /// The conversation of a push.
     conversation: Option<String>,
+    /// The kind of its message, and whether that is numbered.
+    content: Value,
+    numbered: bool,
     operation: String,
     /// Whether it may not swap with anything.
     strict: bool,
     pub(super) of_line: Vec<usize>,
     /// A line that only the overrides know.
     pub(super) added: bool,
+    /// A push of something that was done before its connection was opened: it may come still, or not.
+    pub(super) optional: bool,
 }
 
 /// Turns all recorded events, as the overrides change them, into what is to come. Overrides that equal the recording are
@@ -36,7 +41,10 @@ pub(super) fn plan(
             .map(|(at, entry)| (at, entry.on.clone(), entry.nth, entry.expected.clone()))
             .collect();
         let mut events: Vec<Pending> = Vec::new();
-        for line in &step.events {
+        // When a server pings is its own business, except where a client waits to see it.
+        let own_pings = step.action != Action::Wait;
+        let events_of_step = step.events.iter();
+        for line in events_of_step.filter(|line| !own_pings || line.value["opcode"] != "ping") {
             let replaced = whole
                 .iter()
                 .position(|(_, on, nth, _)| *on == line.conn && *nth == line.nth);
@@ -56,7 +64,9 @@ pub(super) fn plan(
                 line.value = value;
                 added = true;
             }
-            events.push(pending(step.number, line, added, overrides, differences));
+            let mut event = pending(step.number, line, added, overrides, differences);
+            event.optional = is_late(case, step, &event);
+            events.push(event);
         }
         let last_part = case.steps.iter().rfind(|other| other.number == step.number);
         if last_part.is_some_and(|last| std::ptr::eq(last, step)) {
@@ -101,26 +111,44 @@ fn pending(
     let key = key(&line.value);
     let conversation = conversation(&line.value);
     let operation = operation(&line.value);
+    let message = pushed(&line.value).cloned().unwrap_or_default();
+    let content = message["contentType"].clone();
+    let numbered = message["seq"].is_number();
     Pending {
         step,
         line,
         key,
         conversation,
+        content,
+        numbered,
         operation,
         strict: moved.is_some(),
         of_line,
         added,
+        optional: false,
     }
 }
 
+/// Whether a push came to the connection that the step opens because of an earlier step.
+fn is_late(case: &Case, step: &Step, event: &Pending) -> bool {
+    let opens = matches!(&step.action, Action::Open { conn, .. } if *conn == event.line.conn);
+    opens
+        && case
+            .step_of(&event.operation)
+            .is_some_and(|cause| cause < step.number)
+}
+
 impl Pending {
-    /// Whether the recording's order between two events of one connection binds.
+    /// Whether the recording's order between two events of one connection binds. In one stream, notifications of two kinds that
+    /// aren't numbered may swap.
     pub(super) fn comes_before(&self, later: &Self) -> bool {
         if self.strict || later.strict {
             return true;
         }
         match (&self.conversation, &later.conversation) {
-            (Some(one), Some(other)) => one == other,
+            (Some(one), Some(other)) => {
+                one == other && (self.numbered || later.numbered || self.content == later.content)
+            }
             (None, None) => true,
             _ => {
                 self.operation == later.operation
@@ -154,10 +182,27 @@ pub(super) fn key(line: &Value) -> String {
     let about = conversation(line)
         .or_else(|| subscribed(line))
         .unwrap_or_default();
+    let content = pushed(line).map(|message| &message["contentType"]);
     format!(
-        "{} {} {} {about}",
-        env["reqIdentifier"], env["msgIncr"], env["operationID"]
+        "{} {} {} {} {about}",
+        env["reqIdentifier"],
+        env["msgIncr"],
+        env["operationID"],
+        content.unwrap_or(&Value::Null)
     )
+}
+
+/// The first message of a push.
+fn pushed(line: &Value) -> Option<&Value> {
+    let maps = [&line["data"]["msgs"], &line["data"]["notificationMsgs"]];
+    let mut lists = maps
+        .into_iter()
+        .filter_map(Value::as_object)
+        .flat_map(|map| map.values());
+    let push = json!(2001) == line["env"]["reqIdentifier"];
+    push.then(|| lists.next())
+        .flatten()
+        .map(|list| &list["Msgs"][0])
 }
 
 fn conversation(line: &Value) -> Option<String> {
@@ -178,7 +223,7 @@ fn subscribed(line: &Value) -> Option<String> {
     Some(user.as_str()?.to_owned())
 }
 
-fn operation(line: &Value) -> String {
+pub(super) fn operation(line: &Value) -> String {
     line["env"]["operationID"]
         .as_str()
         .unwrap_or_default()

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::select_all;
@@ -165,9 +167,12 @@ impl Target for LiveTarget {
             headers.push(("Content-Type", "application/json"));
         }
         let body = match &request["body"] {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            json => json.to_string(),
+            Value::Null => Vec::new(),
+            Value::String(text) => match text.strip_prefix("base64:") {
+                Some(packed) => STANDARD.decode(packed)?,
+                None => text.clone().into_bytes(),
+            },
+            json => json.to_string().into_bytes(),
         };
         let method = request["method"].as_str().unwrap_or("POST");
         let path = request["path"].as_str().unwrap_or("/");

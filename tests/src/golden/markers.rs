@@ -127,6 +127,12 @@ impl LiveTarget {
             };
             match marker_of(&line) {
                 Some(marker) => {
+                    // A pair may not be able to write to each other.
+                    if let (Some(refused), true) =
+                        (marker.strip_prefix("answer-"), line["env"]["errCode"] != 0)
+                    {
+                        awaited.retain(|(_, other)| other != refused);
+                    }
                     awaited.remove(&(conn, marker));
                 }
                 None => {

@@ -34,7 +34,8 @@ pub struct Override {
     #[serde(default)]
     pub recorded: Option<Value>,
     /// The right value, with ids and times as recorded; `{"$text":true}` is any helpful text, `{"$absent":true}` no member,
-    /// `{"$time":t}` a time near the recorded t, `{"$drop":n}` the recorded list without its item n.
+    /// `{"$time":t}` a time near the recorded t, `{"$id":i}` the id that stands for i, `{"$json":v}` a text that holds v,
+    /// `{"$items":[0,2]}` these of the recorded items.
     pub expected: Value,
     /// Items of the list of corrections.
     pub reason: String,

@@ -13,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+/// In place of volatile paths: the case was recorded once, and what differs from run to run is told by names alone.
+pub(super) const BY_NAME: &str = "?";
 /// Members that place a line in the recording and say nothing about the exchange.
 const BOOKKEEPING: [&str; 10] = [
     "case", "step", "setup", "kind", "conn", "order", "t_ms", "ms", "volatile", "as",
@@ -103,15 +105,31 @@ impl Case {
         let path = folder.join(format!("{name}.jsonl"));
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let mut steps: Vec<Step> = Vec::new();
+        let once = !text.contains(r#""volatile": ["#);
         for (number, line) in text.lines().enumerate() {
-            let raw = serde_json::from_str(line)
+            let mut raw: Value = serde_json::from_str(line)
                 .with_context(|| format!("{name} line {}", number + 1))?;
+            if once {
+                raw["volatile"] = Value::from(vec![BY_NAME]);
+            }
             add(&mut steps, raw).with_context(|| format!("{name} line {}", number + 1))?;
         }
         Ok(Self {
             name: name.to_owned(),
             steps,
         })
+    }
+}
+
+impl Case {
+    /// The step whose request had this operation id.
+    pub(super) fn step_of(&self, operation: &str) -> Option<i64> {
+        let of_step = |step: &&Step| match &step.action {
+            Action::Rest(request) => request["headers"]["operationID"] == operation,
+            Action::Send { envelope, .. } => envelope["operationID"] == operation,
+            _ => false,
+        };
+        self.steps.iter().find(of_step).map(|step| step.number)
     }
 }
 
@@ -135,6 +153,13 @@ fn add(steps: &mut Vec<Step>, raw: Value) -> anyhow::Result<()> {
                     conn: conn.to_owned(),
                 };
             }
+        }
+        "decoded" => {
+            let answer = step.answer.as_mut().context("no answer to decode")?;
+            let decoded = line(raw, 0);
+            let inside = |path: &String| format!("decoded.{path}");
+            answer.volatile.extend(decoded.volatile.iter().map(inside));
+            answer.value["decoded"] = decoded.value;
         }
         "rest" => {
             step.action = Action::Rest(raw["request"].clone());

@@ -6,19 +6,20 @@
 //! without a place in the recording is a difference. At the end the target flushes every connection with markers, so that a
 //! frame that must not come would have come by then.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bindings::Bindings;
 use super::compare::Comparison;
-use super::expected::{Pending, hangs_up_later, key, plan};
+use super::expected::{Pending, hangs_up_later, key, operation, plan};
 use super::overrides::Overrides;
 use super::parse::{Action, Case, Line, Step};
+use crate::decode_message;
 
 /// How long recorded events may take to arrive.
 const ARRIVAL_BOUND: Duration = Duration::from_secs(15);
@@ -64,11 +65,14 @@ pub struct Report {
 }
 
 struct Player<'a> {
+    case: &'a Case,
     target: &'a mut dyn Target,
     bindings: Bindings,
     overrides: Overrides,
     pending: Vec<Pending>,
     closed: HashSet<String>,
+    /// The step that opened each connection.
+    opened: HashMap<String, i64>,
     report: Report,
     failed: bool,
 }
@@ -90,11 +94,13 @@ pub async fn play(
         slowest: (0, Duration::ZERO),
     };
     let mut player = Player {
+        case,
         target,
         bindings,
         overrides,
         pending: Vec::new(),
         closed: HashSet::new(),
+        opened: HashMap::new(),
         report,
         failed: false,
     };
@@ -143,6 +149,7 @@ impl Player<'_> {
                     request["query"] = Value::from(self.packed_query(&query));
                 }
                 self.closed.remove(conn);
+                self.opened.insert(conn.clone(), step.number);
                 self.target.open(conn, &request, *upgrade).await.map(Some)
             }
             Action::Send { conn, envelope } => {
@@ -164,7 +171,10 @@ impl Player<'_> {
             Action::HangUp { conn } => self.target.hang_up(conn).await.map(|()| None),
         };
         match (answered, &step.answer) {
-            (Ok(Some(actual)), Some(line)) => {
+            (Ok(Some(mut actual)), Some(line)) => {
+                if let Some(name) = line.value["decoded"]["dataType"].as_str() {
+                    actual["decoded"] = decoded(name, &actual["response"]["data"]);
+                }
                 let of_line = self.overrides.of_line(step.number, "", 0);
                 self.compare(step.number, line, &of_line, &actual);
             }
@@ -206,17 +216,19 @@ impl Player<'_> {
     async fn settle(&mut self, step: &Step, whole: bool) {
         loop {
             let due = |pending: &Pending| {
-                pending.step < step.number
-                    || (pending.step == step.number && (whole || !hangs_up_later(step, pending)))
+                !pending.optional
+                    && (pending.step < step.number
+                        || (pending.step == step.number
+                            && (whole || !hangs_up_later(step, pending))))
             };
             if !self.pending.iter().any(due) {
                 break;
             }
             let by_clock = step.action == Action::Wait
-                || self
-                    .pending
-                    .iter()
-                    .any(|p| due(p) && p.line.value["opcode"] == "ping");
+                || self.pending.iter().any(|p| {
+                    due(p)
+                        && (p.line.value["opcode"] == "ping" || p.line.value["event"] == "closed")
+                });
             let bound = match (self.failed, by_clock) {
                 (true, _) => FAILED_BOUND,
                 (false, true) => CLOCK_BOUND,
@@ -239,8 +251,8 @@ impl Player<'_> {
     fn missing(&mut self, missing: Vec<Pending>) {
         for pending in missing {
             let text = format!(
-                "s{} {}: never arrived: {}",
-                pending.step, pending.line.conn, pending.line.value
+                "s{} {}#{}: never arrived: {}",
+                pending.step, pending.line.conn, pending.line.nth, pending.line.value
             );
             self.report.differences.push(text);
         }
@@ -249,12 +261,10 @@ impl Player<'_> {
     /// Finds the place of an event and compares it.
     fn accept(&mut self, conn: &str, actual: &Value) {
         let key = key(actual);
-        let Some(at) = self
-            .pending
-            .iter()
-            .position(|pending| pending.line.conn == conn && pending.key == key)
-        else {
-            if actual["opcode"] != "ping" {
+        let Some(at) = self.pending.iter().position(|pending| {
+            pending.line.conn == conn && self.bindings.key(&pending.key) == key
+        }) else {
+            if actual["opcode"] != "ping" && !self.is_late(conn, actual) {
                 self.report
                     .differences
                     .push(format!("{conn}: not in the recording: {actual}"));
@@ -264,7 +274,8 @@ impl Player<'_> {
         let pending = self.pending.remove(at);
         if let Some(earlier) = self.pending[..at]
             .iter()
-            .find(|earlier| earlier.line.conn == conn && earlier.comes_before(&pending))
+            .filter(|earlier| earlier.line.conn == conn && !earlier.optional)
+            .find(|earlier| earlier.comes_before(&pending))
         {
             let text = format!(
                 "s{} {conn}: `{key}` came before `{}` (s{})",
@@ -274,19 +285,23 @@ impl Player<'_> {
         }
         if pending.added {
             let empty = HashSet::new();
-            let comparison = Comparison {
-                bindings: &mut self.bindings,
-                overrides: &mut self.overrides,
-                of_line: &[],
-                volatile: &empty,
-                differences: Vec::new(),
-            };
+            let comparison = Comparison::new(&mut self.bindings, &mut self.overrides, &[], &empty);
             let differences = comparison.run_expected(&pending.line.value, actual);
-            self.take_differences(pending.step, conn, &key, differences);
+            self.take_differences(pending.step, &pending.line, &key, differences);
         } else {
             self.compare(pending.step, &pending.line, &pending.of_line, actual);
         }
         self.note_close(conn, actual);
+    }
+
+    /// Whether a push is of something that was done before its connection was opened: it may come still, or not.
+    fn is_late(&self, conn: &str, actual: &Value) -> bool {
+        let cause = self.case.step_of(&operation(actual));
+        let opened = self.opened.get(conn);
+        actual["env"]["reqIdentifier"] == 2001
+            && cause
+                .zip(opened)
+                .is_some_and(|(cause, opened)| cause < *opened)
     }
 
     /// Once a connection has ended nothing more can arrive on it until it is opened again.
@@ -297,40 +312,50 @@ impl Player<'_> {
                 .into_iter()
                 .partition(|pending| pending.line.conn == conn);
             self.pending = later;
+            let missing: Vec<Pending> = missing;
+            let missing = missing.into_iter().filter(|p| !p.optional).collect();
             self.missing(missing);
         }
     }
 
     fn compare(&mut self, step: i64, line: &Line, of_line: &[usize], actual: &Value) {
-        let comparison = Comparison {
-            bindings: &mut self.bindings,
-            overrides: &mut self.overrides,
+        let comparison = Comparison::new(
+            &mut self.bindings,
+            &mut self.overrides,
             of_line,
-            volatile: &line.volatile,
-            differences: Vec::new(),
-        };
+            &line.volatile,
+        );
         let differences = comparison.run(&line.value, actual);
         let key = if line.conn.is_empty() {
             "answer".to_owned()
         } else {
             key(&line.value)
         };
-        self.take_differences(step, &line.conn, &key, differences);
+        self.take_differences(step, line, &key, differences);
     }
 
     fn take_differences(
         &mut self,
         step: i64,
-        conn: &str,
+        line: &Line,
         key: &str,
         differences: Vec<super::Difference>,
     ) {
         self.report.lines += 1;
-        let place = format!("s{step} {conn} {key}");
+        let place = format!("s{step} {}#{} {key}", line.conn, line.nth);
         self.report.differences.extend(
             differences
                 .iter()
                 .map(|difference| format!("{place}: {difference}")),
         );
     }
+}
+
+/// The payload of an answer in the form in which recordings show it beside the answer.
+fn decoded(name: &str, payload: &Value) -> Value {
+    let bytes = STANDARD.decode(payload.as_str().unwrap_or_default());
+    let data = bytes
+        .ok()
+        .and_then(|bytes| decode_message(name, &bytes).ok());
+    json!({"dataType": name, "data": data})
 }

@@ -3,17 +3,35 @@
 use std::collections::BTreeSet;
 
 use magpie_tests::golden::{Case, LiveTarget, Override, Overrides, case_names, folder, play};
-use magpie_tests::{Options, Server};
+use magpie_tests::{Options, Server, env};
 use tokio::sync::Semaphore;
 
 /// How many servers run at a time.
 static SERVERS: Semaphore = Semaphore::const_new(4);
 
+/// Recordings whose names begin with `variant` are of a server with another setting.
+fn options(case: &str) -> Options {
+    let set = match case {
+        "variant-friendVerify-true" => Some((env::FRIEND_VERIFY, "true")),
+        "variant-history-for-new-members-false" => Some((env::HISTORY_FOR_NEW_MEMBERS, "false")),
+        "variant-policy0" => Some((env::MULTI_LOGIN_POLICY, "0")),
+        "variant-policy4" => Some((env::MULTI_LOGIN_POLICY, "4")),
+        _ => None,
+    };
+    Options {
+        env: set
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect(),
+        ..Options::default()
+    }
+}
+
 async fn replay(name: &str) {
     let _permit = SERVERS.acquire().await.unwrap();
     let case = Case::read(&folder(), name).unwrap();
     let overrides = Overrides::of_case(&Override::read_all(&folder()).unwrap(), name);
-    let mut target = LiveTarget::new(Server::start_with(Options::default()).await.unwrap());
+    let mut target = LiveTarget::new(Server::start_with(options(name)).await.unwrap());
     let report = play(&case, overrides, &mut target).await.unwrap();
     let (slowest, took) = report.slowest;
     println!(
@@ -41,6 +59,26 @@ macro_rules! cases {
 }
 
 cases! {
+    conversation_all = "conversation-all",
+    group_create = "group-create",
+    group_join_and_apply = "group-join-and-apply",
+    group_kick_quit_transfer_dismiss = "group-kick-quit-transfer-dismiss",
+    group_lists_and_versions = "group-lists-and-versions",
+    jssdk_conversations = "jssdk-conversations",
+    msg_admin_send = "msg-admin-send",
+    msg_bad_args = "msg-bad-args",
+    msg_delete_clear = "msg-delete-clear",
+    msg_fresh_connection_2 = "msg-fresh-connection-2",
+    msg_fresh_connection = "msg-fresh-connection",
+    msg_group = "msg-group",
+    msg_read = "msg-read",
+    msg_revoke = "msg-revoke",
+    msg_search_pull_rest = "msg-search-pull-rest",
+    sync_first_login_go_core = "sync-first-login-go-core",
+    variant_friend_verify = "variant-friendVerify-true",
+    variant_history_for_new_members = "variant-history-for-new-members-false",
+    variant_policy0 = "variant-policy0",
+    variant_policy4 = "variant-policy4",
     user_profile = "user-profile",
     group_info_and_announcement = "group-info-and-announcement",
     notify_group_history_for_joiners = "notify-group-history-for-joiners",

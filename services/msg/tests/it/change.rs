@@ -112,6 +112,22 @@ async fn an_administrator_revokes_anybodys_message_and_both_sides_learn_of_it() 
 }
 
 #[tokio::test]
+async fn who_revokes_in_anothers_name_is_named_himself() {
+    let mut world = World::new().await;
+    world.chat("u1", "u2", &["bad"]).await;
+    let request = RevokeMsgReq {
+        conversation_id: CHAT.to_owned(),
+        seq: 1,
+        user_id: "u2".to_owned(),
+    };
+    let done = world.client().revoke_msg(admin().request(request)).await;
+    assert_eq!(code(done), 0);
+    let told = world.notice(REVOKED).await;
+    let named = told.detail.contains(r#""revokerUserID":"imAdmin""#);
+    assert!(named, "{}", told.detail);
+}
+
+#[tokio::test]
 async fn what_is_not_there_can_not_be_revoked() {
     let world = World::new().await;
     world.chat("u1", "u2", &["a"]).await;

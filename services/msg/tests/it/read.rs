@@ -37,6 +37,21 @@ async fn mark_msgs(world: &World, seqs: &[i64]) -> i32 {
     )
 }
 
+#[tokio::test]
+async fn a_request_that_names_nobody_is_a_mistake() {
+    let world = World::new().await;
+    let (me, mut client) = (user("u2"), world.client());
+    let marked = client.mark_msgs_as_read(me.request(MarkMsgsAsReadReq {
+        conversation_id: CHAT.to_owned(),
+        seqs: vec![1],
+        user_id: String::new(),
+    }));
+    assert_eq!(code(marked.await), 1001);
+    let nobody = GetConversationsHasReadAndMaxSeqReq::default();
+    let positions = client.get_conversations_has_read_and_max_seq(me.request(nobody));
+    assert_eq!(code(positions.await), 1001);
+}
+
 async fn set(world: &World, has_read_seq: i64) -> i32 {
     let request = SetConversationHasReadSeqReq {
         conversation_id: CHAT.to_owned(),
