@@ -22,6 +22,7 @@ pub mod telemetry;
 pub mod tombstones;
 pub mod trace;
 pub mod unimplemented;
+pub mod walks;
 
 pub use caller::{Caller, Context, IntoStatus};
 pub use deps::Deps;

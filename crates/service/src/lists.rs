@@ -62,7 +62,11 @@ pub fn required(pagination: Option<RequestPagination>) -> Result<RequestPaginati
 }
 
 /// The asked-for part of a list, at most `max` elements of it; none for a page beyond the end.
-pub fn page<T>(items: Vec<T>, pagination: RequestPagination, max: usize) -> Vec<T> {
+pub fn page<T>(
+    items: impl IntoIterator<Item = T>,
+    pagination: RequestPagination,
+    max: usize,
+) -> Vec<T> {
     let size = usize::try_from(pagination.show_number)
         .unwrap_or(0)
         .min(max);
@@ -142,6 +146,17 @@ pub async fn incremental<D: Document>(
     present: impl Fn(&D) -> bool,
 ) -> Result<Incremental<D>> {
     let known = i64::try_from(version).unwrap_or(i64::MAX);
+    let delta = versions::since(store, owner, list, version_id, known).await?;
+    resolve(store, delta, key, present).await
+}
+
+/// The documents of a delta; see [`incremental`].
+pub async fn resolve<D: Document>(
+    store: &dyn Store,
+    delta: Delta,
+    key: impl Fn(&str) -> Key,
+    present: impl Fn(&D) -> bool,
+) -> Result<Incremental<D>> {
     let answer = |v: versions::Version, full| Incremental {
         version: unsigned(v.number),
         version_id: v.id,
@@ -152,18 +167,17 @@ pub async fn incremental<D: Document>(
         sort_version: 0,
         changed: full,
     };
-    let (version, insert, update, delete, sort_version) =
-        match versions::since(store, owner, list, version_id, known).await? {
-            Delta::Full(v) => return Ok(answer(v, true)),
-            Delta::Same(v) => return Ok(answer(v, false)),
-            Delta::Changes {
-                version,
-                insert,
-                update,
-                delete,
-                sort_version,
-            } => (version, insert, update, delete, sort_version),
-        };
+    let (version, insert, update, delete, sort_version) = match delta {
+        Delta::Full(v) => return Ok(answer(v, true)),
+        Delta::Same(v) => return Ok(answer(v, false)),
+        Delta::Changes {
+            version,
+            insert,
+            update,
+            delete,
+            sort_version,
+        } => (version, insert, update, delete, sort_version),
+    };
     let mut answer = answer(version, false);
     answer.changed = true;
     answer.sort_version = unsigned(sort_version);

@@ -3,7 +3,7 @@
 //! Writers first write the data, then call [`record`]: whoever has read version v then finds everything up to v. A reader
 //! computes the delta from the data: an element that is there was inserted or updated, one that is not was deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -171,11 +171,36 @@ pub async fn record<S: Store + ?Sized>(
 
 /// The version of a list; makes the head if there is none.
 pub async fn current<S: Store + ?Sized>(store: &S, owner: &str, list: List) -> Result<Version> {
-    let head = load(store, owner, list).await?;
+    let head = head(store, owner, list).await?;
     Ok(Version {
         id: head.version_id,
         number: head.version,
     })
+}
+
+/// The version of a list that has been recorded or read before.
+pub async fn known<S: Store + ?Sized>(
+    store: &S,
+    owner: &str,
+    list: List,
+) -> Result<Option<Version>> {
+    let head: Option<VersionHead> = store.find(key![owner, list.name()]).await?;
+    Ok(head.map(|head| Version {
+        id: head.version_id,
+        number: head.version,
+    }))
+}
+
+/// The heads of several owners' lists of one kind, by owner; without those that nobody has recorded or read yet.
+pub async fn heads<S: Store + ?Sized>(
+    store: &S,
+    owners: impl Iterator<Item = &str>,
+    list: List,
+) -> Result<HashMap<String, VersionHead>> {
+    let keys = owners.map(|owner| key![owner, list.name()]).collect();
+    let found: Vec<Option<VersionHead>> = store.find_many(keys).await?;
+    let found = found.into_iter().flatten();
+    Ok(found.map(|head| (head.owner_id.clone(), head)).collect())
 }
 
 /// What changed in a list since the version a client has.
@@ -186,7 +211,11 @@ pub async fn since<S: Store + ?Sized>(
     id: &str,
     number: i64,
 ) -> Result<Delta> {
-    let head = load(store, owner, list).await?;
+    delta(&head(store, owner, list).await?, id, number)
+}
+
+/// What changed in the list of a head since the version a client has.
+pub fn delta(head: &VersionHead, id: &str, number: i64) -> Result<Delta> {
     let version = Version {
         id: head.version_id.clone(),
         number: head.version,
@@ -199,7 +228,7 @@ pub async fn since<S: Store + ?Sized>(
     }
     let (mut insert, mut update, mut delete, mut sort_version) =
         (Vec::new(), Vec::new(), Vec::new(), 0);
-    for entry in decode(&head)?.into_iter().filter(|e| e.version > number) {
+    for entry in decode(head)?.into_iter().filter(|e| e.version > number) {
         match entry.state {
             _ if entry.element == SORT_ELEMENT => sort_version = entry.version,
             s if s == State::Insert as i32 => insert.push(entry.element),
@@ -216,7 +245,8 @@ pub async fn since<S: Store + ?Sized>(
     })
 }
 
-async fn load<S: Store + ?Sized>(store: &S, owner: &str, list: List) -> Result<VersionHead> {
+/// The head of a list; makes it if there is none.
+pub async fn head<S: Store + ?Sized>(store: &S, owner: &str, list: List) -> Result<VersionHead> {
     for _ in 0..MAX_TRIES {
         if let Some(head) = store.find::<VersionHead>(key![owner, list.name()]).await? {
             return Ok(head);

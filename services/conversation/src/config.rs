@@ -10,6 +10,8 @@ pub struct Config {
     pub max_page: usize,
     /// Most owners or conversations named in one request.
     pub max_ids: usize,
+    /// Elements that are kept between the pages of a walk through a long list, all users together.
+    pub kept_elements: u64,
     /// Members who are told of one mention or announcement before its place is stored.
     pub mention_page: usize,
     /// Owners whose records are written at the same time in one request.
@@ -21,6 +23,7 @@ impl Default for Config {
         Self {
             max_page: 50_000,
             max_ids: 10_000,
+            kept_elements: 100_000,
             mention_page: 500,
             concurrency: 16,
         }

@@ -118,12 +118,10 @@ impl Records {
         owner: &str,
         pagination: Option<RequestPagination>,
     ) -> Result<(usize, Vec<Conversation>)> {
-        let records = self.of_owner(owner).await?;
-        let total = records.len();
-        Ok((
-            total,
-            pagination.map_or_else(Vec::new, |p| lists::page(records, p, self.config.max_page)),
-        ))
+        let (store, max) = (self.deps.store.as_ref(), self.config.max_page);
+        let page = pagination.unwrap_or_default();
+        let all = self.of_owner(owner);
+        self.walks.page(store, owner, page, max, all).await
     }
 
     /// All ids with the version they have at least.

@@ -12,6 +12,7 @@ use magpie_service::{
     Context, Deps,
     notification::{self, Notification},
     pending,
+    walks::Walks,
 };
 use magpie_store::{
     Documents as _,
@@ -65,11 +66,16 @@ pub(crate) struct Identity {
 pub(crate) struct Records {
     pub(crate) deps: Deps,
     pub(crate) config: Config,
+    pub(crate) walks: Walks<Conversation>,
 }
 
 impl Records {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
-        Self { deps, config }
+        Self {
+            deps,
+            walks: Walks::new(List::Conversations, config.kept_elements),
+            config,
+        }
     }
 
     /// Changes or makes one record; None if it is as wanted already, nothing is pending and it is no switch of

@@ -2,7 +2,7 @@
 
 use magpie_proto::openim::{
     relation::FriendInfoOnly,
-    sdkws::{FriendInfo, UserInfo},
+    sdkws::{FriendInfo, RequestPagination, UserInfo},
 };
 use magpie_service::{
     Context,
@@ -33,6 +33,17 @@ impl Relations {
             ))
         });
         Ok(friends)
+    }
+
+    /// A page of them, and how many there are.
+    pub(crate) async fn page(
+        &self,
+        owner: &str,
+        pagination: RequestPagination,
+    ) -> Result<(usize, Vec<Friend>)> {
+        let (store, max) = (self.deps.store.as_ref(), self.config.max_page);
+        let all = self.friends(owner);
+        self.walks.page(store, owner, pagination, max, all).await
     }
 
     /// Ids of all friends.

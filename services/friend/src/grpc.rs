@@ -113,12 +113,10 @@ impl Friend for FriendGrpc {
             let pagination = lists::required(req.pagination)?;
             filled("userID", &req.user_id)?;
             ctx.require_self(&req.user_id)?;
-            let friends = self.relations.friends(&req.user_id).await?;
-            let total = total(friends.len());
-            let page = lists::page(friends, pagination, self.max_page());
+            let (count, page) = self.relations.page(&req.user_id, pagination).await?;
             Ok(GetPaginationFriendsResp {
                 friends_info: self.relations.shown(&ctx, page).await?,
-                total,
+                total: total(count),
             })
         })
         .await

@@ -25,10 +25,11 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use magpie_proto::openim::relation::friend_server::FriendServer;
-use magpie_service::{Context, Deps, pending, tombstones};
+use magpie_service::{Context, Deps, pending, tombstones, walks::Walks};
 use magpie_store::{
     Intends,
     documents::{Black, Friend, FriendRequest, ProfileFanout},
+    versions::List,
 };
 use magpie_types::Result;
 use tonic::service::Routes;
@@ -37,12 +38,14 @@ use tonic::service::Routes;
 pub(crate) struct Relations {
     pub(crate) deps: Deps,
     pub(crate) config: Config,
+    walks: Walks<Friend>,
 }
 
 /// The service's routes; starts the workers that finish interrupted changes and remove old traces.
 pub fn routes(deps: &Deps, config: Config) -> Routes {
     let service = Arc::new(Relations {
         deps: deps.clone(),
+        walks: Walks::new(List::Friends, config.kept_elements),
         config,
     });
     roll(deps, &service, |s, ctx, friend: Friend| {

@@ -170,7 +170,9 @@ impl Groups {
         let group = self.visible(ctx, &req.group_id).await?;
         let known = (req.version_id.as_str(), req.version);
         let limit = self.config.max_batch_changes;
-        self.incremental_members(ctx, group, known, limit).await
+        let head = versions::head(self.deps.store.as_ref(), &req.group_id, List::Members).await?;
+        self.incremental_members(ctx, group, &head, known, limit)
+            .await
     }
 
     pub(crate) async fn members_by_role(

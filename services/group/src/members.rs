@@ -1,24 +1,24 @@
 //! Members, and what of them changed since a version.
 
+use std::collections::{HashMap, HashSet};
+
 use magpie_proto::openim::{
     group::{GetIncrementalGroupMemberReq, GetIncrementalGroupMemberResp},
     sdkws::GroupMemberFullInfo,
 };
 use magpie_service::{Context, lists, profiles::profiles};
 use magpie_store::{
-    documents::{Group, GroupMember},
+    Documents as _,
+    documents::{Group, GroupMember, VersionHead},
     key,
     versions::{self, List},
 };
-use magpie_types::{Code, Result};
+use magpie_types::{Result, group::status};
 
 use crate::{
     groups::{self, Groups, is_member},
     lists::raw,
 };
-
-/// Why a group is not in an answer.
-const HIDDEN: &[Code] = &[Code::GROUP_DISMISSED, Code::NO_PERMISSION, Code::NOT_FOUND];
 
 impl Groups {
     /// Answers for several groups at once, one entry for each. A group that is gone, or that the caller may not see, gets an
@@ -29,24 +29,33 @@ impl Groups {
         ctx: &Context,
         requests: Vec<GetIncrementalGroupMemberReq>,
     ) -> Result<Vec<(String, GetIncrementalGroupMemberResp)>> {
+        let store = self.deps.store.as_ref();
+        let ids = requests.iter().map(|r| r.group_id.as_str());
+        let mut heads = versions::heads(store, ids, List::Members).await?;
+        let mut visible = self.visible_among(ctx, &requests).await?;
         let mut left = self.config.max_batch_changes;
         let mut answers = Vec::with_capacity(requests.len());
+        let mut answered = HashSet::new();
         for request in requests {
-            let visible = match self.visible(ctx, &request.group_id).await {
-                Ok(group) => Some(group),
-                Err(e) if HIDDEN.contains(&e.code()) => None,
-                Err(e) => return Err(e),
-            };
-            let answer = match visible {
+            if !answered.insert(request.group_id.clone()) {
+                continue;
+            }
+            let id = &request.group_id;
+            let answer = match visible.remove(id) {
+                Some(group) => {
+                    let head = match heads.remove(id) {
+                        Some(head) => head,
+                        None => versions::head(store, id, List::Members).await?,
+                    };
+                    let known = (request.version_id.as_str(), request.version);
+                    self.incremental_members(ctx, group, &head, known, left)
+                        .await?
+                }
                 None => GetIncrementalGroupMemberResp {
                     version: request.version,
                     version_id: request.version_id,
                     ..GetIncrementalGroupMemberResp::default()
                 },
-                Some(group) => {
-                    let known = (request.version_id.as_str(), request.version);
-                    self.incremental_members(ctx, group, known, left).await?
-                }
             };
             left = left
                 .saturating_sub(answer.delete.len() + answer.insert.len() + answer.update.len());
@@ -55,30 +64,56 @@ impl Groups {
         Ok(answers)
     }
 
+    /// Those of the asked-for groups whose members the caller may see, by id, as [`Groups::visible`] decides.
+    async fn visible_among(
+        &self,
+        ctx: &Context,
+        requests: &[GetIncrementalGroupMemberReq],
+    ) -> Result<HashMap<String, Group>> {
+        let store = self.deps.store.as_ref();
+        let ids = || requests.iter().map(|r| r.group_id.as_str());
+        let groups: Vec<Option<Group>> =
+            store.find_many(ids().map(|id| key![id]).collect()).await?;
+        let member_of: HashSet<String> = if ctx.is_admin() {
+            HashSet::new()
+        } else {
+            let keys = ids().map(|id| key![id, ctx.user_id()]).collect();
+            let rows: Vec<Option<GroupMember>> = store.find_many(keys).await?;
+            let rows = rows.into_iter().flatten().filter(is_member);
+            rows.map(|m| m.group_id).collect()
+        };
+        Ok(groups
+            .into_iter()
+            .flatten()
+            .filter(|g| g.status != status::DISMISSED)
+            .filter(|g| ctx.is_admin() || member_of.contains(&g.group_id))
+            .map(|g| (g.group_id.clone(), g))
+            .collect())
+    }
+
     /// What changed in one group since a version; to be read in full if it is more than `limit` members.
     pub(crate) async fn incremental_members(
         &self,
         ctx: &Context,
         group: Group,
-        known: (&str, u64),
+        head: &VersionHead,
+        (version_id, version): (&str, u64),
         limit: usize,
     ) -> Result<GetIncrementalGroupMemberResp> {
-        let id = group.group_id.clone();
-        let store = self.deps.store.as_ref();
-        let list = (id.as_str(), List::Members);
-        let changes = lists::incremental(
-            store,
-            list,
-            known,
-            |user| key![id.as_str(), user],
+        let id = group.group_id.as_str();
+        let known = i64::try_from(version).unwrap_or(i64::MAX);
+        let delta = versions::delta(head, version_id, known)?;
+        let changes = lists::resolve(
+            self.deps.store.as_ref(),
+            delta,
+            |user| key![id, user],
             is_member,
         )
         .await?;
         if changes.delete.len() + changes.insert.len() + changes.update.len() > limit {
-            let version = versions::current(store, &id, List::Members).await?;
             return Ok(GetIncrementalGroupMemberResp {
-                version: lists::unsigned(version.number),
-                version_id: version.id,
+                version: changes.version,
+                version_id: changes.version_id,
                 full: true,
                 group: Some(groups::shown(group)),
                 ..GetIncrementalGroupMemberResp::default()

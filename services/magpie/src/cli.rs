@@ -369,7 +369,7 @@ pub(crate) struct BenchSuite {
 #[derive(Debug, Args)]
 pub(crate) struct BenchCluster {
     /// Only these.
-    #[arg(long, value_name = "NAME", value_parser = ["chat", "recovery", "growth"])]
+    #[arg(long, value_name = "NAME", value_parser = ["chat", "group", "recovery", "growth"])]
     pub(crate) only: Vec<String>,
     /// An engine's process on this machine, whose CPU is listed too.
     #[arg(long = "engine", value_name = "NAME=PID", value_parser = engine)]

@@ -1,10 +1,10 @@
 //! Imports, lists, black lists.
 
-use magpie_proto::openim::relation::*;
+use magpie_proto::openim::{relation::*, sdkws::RequestPagination};
 use magpie_service::Context;
 use magpie_testkit::{admin, code, user};
 
-use super::{first_page, full_ids, import, start};
+use super::{delete, first_page, full_ids, import, start};
 
 #[tokio::test]
 async fn imported_users_are_friends_in_both_directions_and_told_in_the_chat() {
@@ -58,6 +58,48 @@ async fn refuses_an_import_by_users_and_of_unknown_repeated_or_own_ids() {
     assert_eq!(import(&client, &admin(), &[]).await, 0);
     assert!(world.sent().is_empty());
     assert!(full_ids(&client, "u1").await.equal);
+}
+
+#[tokio::test]
+async fn pages_of_a_long_list_show_each_change_at_once() {
+    let (_world, client) = start().await;
+    import(&client, &admin(), &["u2", "u3"]).await;
+    let page = async |number: i32| {
+        let req = GetPaginationFriendsReq {
+            pagination: Some(RequestPagination {
+                page_number: number,
+                show_number: 1,
+            }),
+            user_id: "u1".to_owned(),
+        };
+        let page = client
+            .clone()
+            .get_pagination_friends(user("u1").request(req))
+            .await
+            .unwrap()
+            .into_inner();
+        let friends = page.friends_info.into_iter();
+        let friends = friends.map(|f| (f.friend_user.unwrap().user_id, f.remark));
+        (page.total, friends.collect::<Vec<_>>())
+    };
+    let plain = |id: &str| (id.to_owned(), String::new());
+    assert_eq!(page(1).await, (2, vec![plain("u2")]));
+    assert_eq!(page(2).await, (2, vec![plain("u3")]));
+    let remark = SetFriendRemarkReq {
+        owner_user_id: "u1".to_owned(),
+        friend_user_id: "u3".to_owned(),
+        remark: "three".to_owned(),
+    };
+    let set = client
+        .clone()
+        .set_friend_remark(user("u1").request(remark))
+        .await;
+    assert_eq!(code(set), 0);
+    let three = ("u3".to_owned(), "three".to_owned());
+    assert_eq!(page(2).await.1, std::slice::from_ref(&three));
+    assert_eq!(delete(&client, "u1", "u2").await, 0);
+    assert_eq!(page(1).await, (1, vec![three]));
+    assert_eq!(page(2).await, (1, Vec::new()));
 }
 
 #[tokio::test]

@@ -18,9 +18,10 @@ use self::{
 };
 use super::{
     chat::{Load, Outcome},
+    group::Crowd,
     report::{Limit, Report, Share},
     server,
-    suite::{self, BYTES, PAIRS, SECONDS},
+    suite::{self, BYTES, GROUP_RATE, PAIRS, SECONDS},
 };
 use crate::{cli::BenchCluster, output::say, process::services::ALL};
 
@@ -34,6 +35,8 @@ const FIRST: u32 = 1200;
 const SCALED: [&str; 3] = [name::MSG, name::TRANSFER, name::PUSH];
 /// Time without any load before memory is read.
 const IDLE: Duration = Duration::from_secs(30);
+/// Gateways that share the members of a group.
+const GATEWAYS: usize = 3;
 /// Pairs of users that write while a process is killed.
 const TALKERS: usize = 40;
 
@@ -51,6 +54,9 @@ pub(super) async fn run(args: &BenchCluster) -> anyhow::Result<Value> {
     let namespace = || Namespace::new(place.path(), &args.engines, PARTITIONS);
     if wanted("chat") {
         chat(namespace()?, &mut report).await?;
+    }
+    if wanted("group") {
+        group(namespace()?, &mut report).await?;
     }
     if wanted("recovery") {
         recovery(namespace()?, &mut report).await?;
@@ -163,6 +169,48 @@ async fn chat(namespace: Namespace, report: &mut Report) -> anyhow::Result<()> {
         None,
         true,
     );
+    cluster.stop().await
+}
+
+/// What gateways and push take per delivery in groups whose members are all online.
+async fn group(namespace: Namespace, report: &mut Report) -> anyhow::Result<()> {
+    say(&format!("groups over {GATEWAYS} gateways"));
+    let copies = |service: &str| {
+        if service == name::GATEWAY {
+            GATEWAYS
+        } else {
+            1
+        }
+    };
+    let cluster = Cluster::start(namespace, copies).await?;
+    let (api, gateways) = (
+        cluster.log_in().await?,
+        cluster.addresses(name::GATEWAY, "ws"),
+    );
+    for members in [100, 1000] {
+        let mut crowd = Crowd::connect(&api, &gateways, members).await?;
+        crowd.run(GROUP_RATE, 4, BYTES).await?;
+        let before = cluster.used()?;
+        let outcome = crowd.run(GROUP_RATE, SECONDS, BYTES).await?;
+        let used = cluster.used()?;
+        let deliveries = usize::try_from(outcome.deliveries)?.max(1);
+        let used = used.since(&before, deliveries);
+        let of = |service| used.services.get(service).copied().unwrap_or_default() * 1000.0;
+        let (gateway, push) = (of(name::GATEWAY), of(name::PUSH));
+        say(&format!(
+            "  {members} members: gateways {gateway:.2} µs, push {push:.2} µs a delivery, all services {:.2} µs, {outcome:?}",
+            Used::sum(&used.services) * 1000.0
+        ));
+        report.figure(
+            &format!(
+                "CPU of {GATEWAYS} gateways and push per delivery, {members} members online, {GROUP_RATE} messages/s, µs"
+            ),
+            gateway + push,
+            Limit::AtMost(15.0),
+            None,
+            outcome.clean,
+        );
+    }
     cluster.stop().await
 }
 

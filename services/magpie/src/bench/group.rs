@@ -48,8 +48,12 @@ pub(super) struct Outcome {
 }
 
 impl Crowd {
-    /// Makes a group of so many users and connects them all.
-    pub(super) async fn connect(api: &Api, ws: &str, members: usize) -> anyhow::Result<Self> {
+    /// Makes a group of so many users and connects them all, shared among the gateways.
+    pub(super) async fn connect(
+        api: &Api,
+        gateways: &[String],
+        members: usize,
+    ) -> anyhow::Result<Self> {
         let users: Vec<String> = (0..members).map(|i| format!("of{members}n{i}")).collect();
         let tokens = client::tokens(api, &users).await?;
         let (owner, others) = users.split_first().context("a group has members")?;
@@ -63,7 +67,7 @@ impl Crowd {
         let (out, frames) = mpsc::unbounded_channel();
         let mut frames = Some(frames);
         let mut tasks = Vec::with_capacity(members);
-        for (user, token) in users.iter().zip(&tokens) {
+        for ((user, token), ws) in users.iter().zip(&tokens).zip(gateways.iter().cycle()) {
             let socket = client::connect(ws, user, token).await?;
             let frames = frames.take();
             tasks.push(tokio::task::spawn_local(live(

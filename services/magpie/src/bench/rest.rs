@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 pub(super) struct Rest {
     host: String,
     token: String,
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     connection: JoinHandle<()>,
 }
 
@@ -21,13 +21,7 @@ impl Rest {
     /// Connects to `http://host:port`.
     pub(super) async fn connect(api: &str, token: &str) -> anyhow::Result<Self> {
         let host = api.strip_prefix("http://").context("no http address")?;
-        let stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::task::spawn_local(async move {
-            // A connection that fails makes the calls fail.
-            drop(connection.await);
-        });
+        let (sender, connection) = open(host).await?;
         Ok(Self {
             host: host.to_owned(),
             token: token.to_owned(),
@@ -38,7 +32,10 @@ impl Rest {
 
     /// Calls a route; the bytes of an answer without an error.
     pub(super) async fn raw(&mut self, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            // The server ends connections that it has not heard of for a while.
+            (self.sender, self.connection) = open(&self.host).await?;
+        }
         let request = Request::post(path)
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
@@ -60,6 +57,19 @@ impl Rest {
         let mut answer: Value = serde_json::from_slice(&answer)?;
         Ok(answer["data"].take())
     }
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+async fn open(host: &str) -> anyhow::Result<(Sender, JoinHandle<()>)> {
+    let stream = TcpStream::connect(host).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::task::spawn_local(async move {
+        // A connection that fails makes the calls fail.
+        drop(connection.await);
+    });
+    Ok((sender, connection))
 }
 
 impl Drop for Rest {

@@ -36,7 +36,7 @@ const CAPACITY_STEP: f64 = 1.05;
 /// Time for heartbeats and allocator before an idle figure is taken.
 const IDLE: Duration = Duration::from_secs(60);
 /// Messages per second in a group.
-const GROUP_RATE: u32 = 10;
+pub(super) const GROUP_RATE: u32 = 10;
 /// Members of the group that the large one is compared with.
 const SMALL_GROUP: usize = 1000;
 /// How long a call is repeated whose CPU is measured.
@@ -178,8 +178,9 @@ async fn group(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Re
     say("groups");
     let server = Server::start(dir, args.server_core).await?;
     let api = server.log_in().await?;
+    let gateways = std::slice::from_ref(&server.ws);
     for (members, other) in [(100, 41.0), (1000, 25.0)] {
-        let mut crowd = Crowd::connect(&api, &server.ws, members).await?;
+        let mut crowd = Crowd::connect(&api, gateways, members).await?;
         crowd.run(GROUP_RATE, 4, BYTES).await?;
         let cpu = server.cpu_ms()?;
         let outcome = crowd.run(GROUP_RATE, SECONDS, BYTES).await?;
@@ -206,7 +207,7 @@ async fn sync(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Res
     sync::populate(&api, &server).await?;
     let cpu = server.cpu_ms()?;
     let mut device = Device::log_in(&api, &server).await?;
-    device.first_sync().await?;
+    device.first_sync(&server).await?;
     let first = (server.cpu_ms()? - cpu) / 1000.0;
     report.figure(
         &format!(
@@ -271,10 +272,12 @@ async fn each(
 async fn users(dir: &Path, args: &BenchSuite, report: &mut Report) -> anyhow::Result<()> {
     say("profiles");
     let server = Server::start(dir, args.server_core).await?;
-    let (rate, share) = users::rate(&server).await?;
-    say(&format!("  {rate:.0} requests/s, {share:.0} % of a core"));
+    let (rate, seen) = users::rate(&server).await?;
+    say(&format!(
+        "  {rate:.0} requests per second of CPU; the load generator asked {seen:.0}/s"
+    ));
     report.figure(
-        "get_users_info of 10 users on one core, requests/s",
+        "get_users_info of 10 users, requests per second of one core",
         rate,
         Limit::AtLeast(5000.0),
         None,

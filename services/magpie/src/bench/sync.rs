@@ -161,17 +161,29 @@ impl Device {
     }
 
     /// Everything that a device without a database reads.
-    pub(super) async fn first_sync(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn first_sync(&mut self, server: &Server) -> anyhow::Result<()> {
+        let mut before = server.cpu_ms()?;
+        let mut took = |what: &str| -> anyhow::Result<()> {
+            let now = server.cpu_ms()?;
+            say(&format!("  {what}: {:.0} ms of CPU", now - before));
+            before = now;
+            Ok(())
+        };
         let heads = self.max_seqs().await?;
         if heads.len() < CONVERSATIONS {
             bail!("1001 names {} conversations", heads.len());
         }
+        took("newest seqs")?;
         self.pull(heads).await?;
+        took("newest messages")?;
         for list in &LISTS {
             self.read(list).await?;
+            took(list.pages)?;
         }
         self.members(true).await?;
+        took("members")?;
         self.ask(reqs::GET_READ_AND_MAX_SEQ, user_only()).await?;
+        took("read positions")?;
         let page = json!({ "pageNumber": 1, "showNumber": 200 });
         for (route, body) in [
             ("/user/get_users_info", json!({ "userIDs": [USER] })),
