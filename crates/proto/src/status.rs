@@ -51,6 +51,8 @@ pub fn from_status(status: Status) -> Error {
 fn foreign(status: Status) -> Error {
     match status.code() {
         Class::InvalidArgument => Error::args(status.message().to_owned()),
+        // What tonic answers to a body above the limit of a service.
+        Class::OutOfRange => Error::args("the request is too large").with_source(status),
         Class::Unimplemented => Error::new(Code::INTERNAL, "not implemented").with_source(status),
         Class::Unavailable => Error::new(Code::INTERNAL, "service unavailable").with_source(status),
         Class::DeadlineExceeded => {

@@ -11,7 +11,7 @@ use magpie_proto::openim::{
     sdkws::{MsgData, NotificationElem, OfflinePushInfo},
 };
 use magpie_types::{
-    Error, Result, SessionType,
+    Code, Error, Result, SessionType,
     msg::{FROM_SYSTEM, content_type, option},
     time::now_ms,
 };
@@ -216,10 +216,23 @@ fn group_push_info(kind: i32) -> OfflinePushInfo {
 
 /// Sends a notification as the cluster itself, under the operation that caused it; answers when the log has it.
 pub async fn send(deps: &Deps, ctx: &Context, notification: Notification) -> Result<()> {
-    let request = crate::send::request(&ctx.as_internal(), notification.into_msg()?);
-    MsgClient::new(deps.channel(name::MSG))
+    send_msg(deps, ctx, notification.into_msg()?).await
+}
+
+/// Sends a ready notification. What can never be sent (1001: it is too large, or others have its conversation id) is logged and counted:
+/// the change that it tells stands, and must not wait for it for ever.
+pub async fn send_msg(deps: &Deps, ctx: &Context, msg: MsgData) -> Result<()> {
+    let kind = msg.content_type;
+    let request = crate::send::request(&ctx.as_internal(), msg);
+    let sent = MsgClient::new(deps.channel(name::MSG))
         .send_msg(request)
-        .await
-        .map_err(magpie_proto::status::from_status)?;
-    Ok(())
+        .await;
+    match sent.map_err(magpie_proto::status::from_status) {
+        Err(e) if e.code() == Code::ARGS => {
+            tracing::error!(kind, error = e.report(), "a notification can't be sent");
+            metrics::counter!("magpie_notifications_refused_total").increment(1);
+            Ok(())
+        }
+        sent => sent.map(drop),
+    }
 }

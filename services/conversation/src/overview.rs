@@ -89,7 +89,7 @@ impl Records {
             return_pinned: false,
         };
         let found = MsgClient::new(self.deps.channel(name::MSG))
-            .get_conversations_has_read_and_max_seq(ctx.as_internal().request(request))
+            .get_conversations_has_read_and_max_seq(ctx.request(request))
             .await
             .map_err(from_status)?;
         Ok(found.into_inner().seqs.into_iter().collect())
@@ -106,7 +106,7 @@ impl Records {
             conversation_i_ds: records.iter().map(|r| r.conversation_id.clone()).collect(),
         };
         let found = MsgClient::new(self.deps.channel(name::MSG))
-            .get_last_message(ctx.as_internal().request(request))
+            .get_last_message(ctx.request(request))
             .await
             .map_err(from_status)?;
         let messages = found.into_inner().msgs;

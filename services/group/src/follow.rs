@@ -224,12 +224,7 @@ impl Groups {
 
     /// Sends a ready notification.
     pub(crate) async fn send(&self, ctx: &Context, msg: MsgData) -> Result<()> {
-        let request = magpie_service::send::request(&ctx.as_internal(), msg);
-        magpie_proto::openim::msg::msg_client::MsgClient::new(self.deps.channel(name::MSG))
-            .send_msg(request)
-            .await
-            .map_err(from_status)?;
-        Ok(())
+        notification::send_msg(&self.deps, ctx, msg).await
     }
 
     /// An announcement asks for everybody's attention; that of a new group came with the group.

@@ -88,6 +88,16 @@ impl Part {
     }
 }
 
+fn is_group(conversation: &str) -> bool {
+    conversation.starts_with("sg_")
+}
+
+/// The two users of a stem that can be of no other pair.
+fn only_pair(stem: &str) -> Option<(&str, &str)> {
+    stem.split_once('_')
+        .filter(|(_, second)| !second.contains('_'))
+}
+
 impl Service {
     /// The participants of a pair's streams; stores them at first use.
     pub(crate) async fn pair_participants(
@@ -149,6 +159,52 @@ impl Service {
         Ok(if part { Part::Takes } else { Part::None })
     }
 
+    /// Those of a user's conversations that he takes part in, or has taken part in as a member. A record proves neither: he can make one
+    /// himself.
+    pub(crate) async fn own(&self, user: &str, ids: Vec<String>) -> Result<Vec<String>> {
+        let groups = ids.iter().filter(|id| is_group(id));
+        let keys = groups.map(|id| key![user, id.as_str()]).collect();
+        let seqs: Vec<Option<UserSeq>> = self.deps.store.find_many(keys).await?;
+        let mut seqs = seqs.into_iter();
+        let mut own = Vec::with_capacity(ids.len());
+        for id in ids {
+            let conversation = ConversationId::trusted(id);
+            let takes_part = if is_group(conversation.as_str()) {
+                let seqs = seqs.next().flatten();
+                seqs.is_some_and(|seqs| Part::OfGroup.admits(&seqs))
+            } else if let Some((a, b)) = only_pair(conversation.stem()) {
+                a == user || b == user
+            } else {
+                self.part(user, &conversation).await? == Part::Takes
+            };
+            if takes_part {
+                own.push(conversation.into());
+            }
+        }
+        Ok(own)
+    }
+
+    /// Whether the user may change for everybody what is in the conversation: an administrator, one of a pair, a present member.
+    pub(crate) async fn may_change(
+        &self,
+        ctx: &Context,
+        user: &str,
+        conversation: &ConversationId,
+    ) -> Result<bool> {
+        if ctx.is_admin() {
+            return Ok(true);
+        }
+        match self.part(user, conversation).await? {
+            Part::Takes => Ok(true),
+            Part::OfGroup => {
+                let group = conversation.stem();
+                let member = self.cache.member(&self.deps, group, user).await?;
+                Ok(member.is_some())
+            }
+            Part::None => Ok(false),
+        }
+    }
+
     /// The conversation as `user` sees it, or `None` if he takes no part in it (administrators do in all).
     pub(crate) async fn view(
         &self,
@@ -195,7 +251,8 @@ impl Service {
                 .view(ctx, user, &conversation)
                 .await?
                 .ok_or_else(missing)?;
-            if view.head.max_seq >= seq || waited >= self.config.head_wait_ms {
+            let behind = seq - view.head.max_seq;
+            if !(1..=UNDER_WAY).contains(&behind) || waited >= self.config.head_wait_ms {
                 return Ok((conversation, view));
             }
             tokio::time::sleep(Duration::from_millis(HEAD_POLL_MS)).await;
@@ -204,4 +261,6 @@ impl Service {
     }
 }
 
+/// Messages of one conversation that may be acknowledged and not stored; a seq further above the head is no message's.
+const UNDER_WAY: i64 = 10_000;
 const HEAD_POLL_MS: u64 = 10;

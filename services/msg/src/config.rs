@@ -10,6 +10,8 @@ pub struct Config {
     pub friend_verify: bool,
     /// Largest content of one message, bytes.
     pub max_content_bytes: usize,
+    /// Largest content of a notification of the server itself, bytes; it must fit into a record of the log (1 MiB).
+    pub max_notification_bytes: usize,
     /// Largest rest of one message: names, options, attached info, the application's own field, bytes.
     pub max_fields_bytes: usize,
     /// Largest request, bytes.
@@ -38,6 +40,7 @@ impl Default for Config {
         Self {
             friend_verify: false,
             max_content_bytes: 40 << 10,
+            max_notification_bytes: 512 << 10,
             max_fields_bytes: 64 << 10,
             max_request_bytes: 8 << 20,
             max_pull: 1000,

@@ -52,6 +52,11 @@ impl Service {
         let opt = req.delete_sync_opt.unwrap_or_default();
         let user = req.user_id.as_str();
         if opt.is_sync_other {
+            if !self.may_change(ctx, user, &conversation).await? {
+                return Err(Error::no_permission(
+                    "who has left a group deletes nothing for others",
+                ));
+            }
             self.erase(&conversation, &seqs).await?;
         } else {
             let hide = seqs.iter().map(|seq| Follow::InsertIfAbsent {
@@ -196,6 +201,14 @@ impl Service {
         ids: Vec<String>,
         opt: DeleteSyncOpt,
     ) -> Result<()> {
+        let mut own = Vec::with_capacity(ids.len());
+        for id in self.own(user, ids).await? {
+            let conversation = ConversationId::trusted(id);
+            if !opt.is_sync_other || self.may_change(ctx, user, &conversation).await? {
+                own.push(conversation.into());
+            }
+        }
+        let ids: Vec<String> = own;
         let heads = self.heads(&ids).await?;
         for id in &ids {
             let max = heads.get(id).copied().unwrap_or(0);

@@ -30,8 +30,10 @@ impl Service {
     ) -> Result<GetMaxSeqResp> {
         ctx.require_self(&req.user_id)?;
         let mut ids = vec![ConversationId::notifications(&req.user_id, &req.user_id).to_string()];
-        for record in self.records(&req.user_id).await? {
-            let chat = ConversationId::trusted(record.conversation_id);
+        let records = self.records(&req.user_id).await?;
+        let chats = records.into_iter().map(|record| record.conversation_id);
+        for chat in self.own(&req.user_id, chats.collect()).await? {
+            let chat = ConversationId::trusted(chat);
             ids.push(chat.notification_stream().into());
             ids.push(chat.into());
         }
@@ -96,7 +98,8 @@ impl Service {
         let mut ids: Vec<String> = if listed {
             req.conversation_i_ds
         } else {
-            records.into_iter().map(|r| r.conversation_id).collect()
+            let ids = records.into_iter().map(|r| r.conversation_id);
+            self.own(user, ids.collect()).await?
         };
         let mut parts = vec![Part::Takes; ids.len()];
         if listed && !ctx.is_admin() {

@@ -29,4 +29,6 @@ mod replay;
 #[cfg(test)]
 mod resends;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod trace;

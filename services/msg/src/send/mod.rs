@@ -27,7 +27,11 @@ use options::is_off;
 
 impl Service {
     pub(crate) async fn send(&self, ctx: &Context, mut msg: MsgData) -> Result<SendMsgResp> {
-        let session = self.validate(&msg)?;
+        let limit = match ctx.caller {
+            Caller::Internal => self.config.max_notification_bytes,
+            _ => self.config.max_content_bytes,
+        };
+        let session = self.validate(&msg, limit)?;
         ctx.require_self(&msg.send_id)?;
         if let Caller::User(_) = ctx.caller {
             checks::user_may_send(&msg)?;
@@ -66,7 +70,22 @@ impl Service {
         membership: Membership,
     ) -> Result<()> {
         ctx.require_internal()?;
-        if self.validate(&msg)? != SessionType::Group || membership.version < 1 {
+        let limit = self.config.max_notification_bytes;
+        let mut membership = membership;
+        if msg.content.len() > limit {
+            // Who comes and goes must not depend on whether it can be told.
+            tracing::error!(
+                group = msg.group_id,
+                bytes = msg.content.len(),
+                "a notification of a group is too large; its membership changes untold"
+            );
+            metrics::counter!("magpie_msg_notifications_refused_total").increment(1);
+            membership.quiet = true;
+            msg.content = Bytes::from_static(br#"{"detail":"{}"}"#);
+            msg.options.insert(option::HISTORY.to_owned(), false);
+            msg.options.insert(option::IS_SEND_MSG.to_owned(), false);
+        }
+        if self.validate(&msg, limit)? != SessionType::Group || membership.version < 1 {
             return Err(Error::args("a membership needs a group and a version"));
         }
         options::force(&mut msg);
@@ -123,14 +142,13 @@ impl Service {
     }
 
     /// Rules on the message itself (1001), the same for every sender.
-    fn validate(&self, msg: &MsgData) -> Result<SessionType> {
+    fn validate(&self, msg: &MsgData, max_content: usize) -> Result<SessionType> {
         if msg.content.is_empty() {
             return Err(Error::args("content is empty"));
         }
-        if msg.content.len() > self.config.max_content_bytes {
+        if msg.content.len() > max_content {
             return Err(Error::args(format!(
-                "content is larger than {} bytes",
-                self.config.max_content_bytes
+                "content is larger than {max_content} bytes"
             )));
         }
         let session = SessionType::from_number(msg.session_type)
