@@ -88,10 +88,6 @@ impl Part {
     }
 }
 
-fn is_group(conversation: &str) -> bool {
-    conversation.starts_with("sg_")
-}
-
 /// The two users of a stem that can be of no other pair.
 fn only_pair(stem: &str) -> Option<(&str, &str)> {
     stem.split_once('_')
@@ -162,20 +158,28 @@ impl Service {
     /// Those of a user's conversations that he takes part in, or has taken part in as a member. A record proves neither: he can make one
     /// himself.
     pub(crate) async fn own(&self, user: &str, ids: Vec<String>) -> Result<Vec<String>> {
-        let groups = ids.iter().filter(|id| is_group(id));
-        let keys = groups.map(|id| key![user, id.as_str()]).collect();
-        let seqs: Vec<Option<UserSeq>> = self.deps.store.find_many(keys).await?;
-        let mut seqs = seqs.into_iter();
-        let mut own = Vec::with_capacity(ids.len());
-        for id in ids {
-            let conversation = ConversationId::trusted(id);
-            let takes_part = if is_group(conversation.as_str()) {
-                let seqs = seqs.next().flatten();
+        let (mut groups, mut pairs) = (Vec::new(), Vec::new());
+        let conversations: Vec<_> = ids.into_iter().map(ConversationId::trusted).collect();
+        for conversation in &conversations {
+            if conversation.is_group_chat() {
+                groups.push(key![user, conversation.as_str()]);
+            } else if only_pair(conversation.stem()).is_none() {
+                pairs.push(key![conversation.stem()]);
+            }
+        }
+        let store = &self.deps.store;
+        let mut groups = store.find_many::<UserSeq>(groups).await?.into_iter();
+        let mut pairs = store.find_many::<Participants>(pairs).await?.into_iter();
+        let mut own = Vec::with_capacity(conversations.len());
+        for conversation in conversations {
+            let takes_part = if conversation.is_group_chat() {
+                let seqs = groups.next().flatten();
                 seqs.is_some_and(|seqs| Part::OfGroup.admits(&seqs))
             } else if let Some((a, b)) = only_pair(conversation.stem()) {
                 a == user || b == user
             } else {
-                self.part(user, &conversation).await? == Part::Takes
+                let pair = pairs.next().flatten();
+                pair.is_some_and(|pair| pair.first == user || pair.second == user)
             };
             if takes_part {
                 own.push(conversation.into());
