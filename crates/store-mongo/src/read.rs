@@ -173,13 +173,18 @@ fn by_fields(table: &Table, page: &Page, shared: &[usize], rest: &[usize]) -> (D
     let name = |i: usize| table.name(i).as_str().to_owned();
     let beyond = if page.descending { "$lt" } else { "$gt" };
     let mut range = Document::new();
-    for (operator, bound) in [("$gte", &page.from), ("$lte", &page.to)] {
-        range.extend(
-            bound
-                .iter()
-                .map(|v| (operator.to_owned(), crate::table::bson(v))),
-        );
-    }
+    range.extend(
+        page.from
+            .iter()
+            .map(|v| ("$gte".to_owned(), crate::table::bson(v))),
+    );
+    range.extend(page.to.iter().map(|v| match v {
+        // SecantusDB takes $lte on a field that others follow in the index for a bound on the whole entry.
+        Value::Int(n) if *n < i64::MAX && rest.len() > 1 => {
+            ("$lt".to_owned(), crate::table::bson(&Value::Int(n + 1)))
+        }
+        v => ("$lte".to_owned(), crate::table::bson(v)),
+    }));
     match page.after.as_deref() {
         None | Some([]) => {}
         Some([after]) => {
