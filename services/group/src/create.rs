@@ -16,7 +16,6 @@ use magpie_types::{
     group::{WORK_GROUP, join_source, role, status},
     ids::random_bytes,
     msg::content_type,
-    time::now_ms,
 };
 
 use crate::{
@@ -100,7 +99,7 @@ impl Groups {
             } else {
                 u32::from_be_bytes(random_bytes::<4>()).to_string()
             };
-            let group = new_group(group_id, owner, ctx, &info);
+            let group = new_group(group_id, owner, ctx, &info, change.at);
             let change = change.clone();
             let group = Plan { group, change }.into_group();
             match self.deps.store.add(group.clone()).await? {
@@ -128,7 +127,7 @@ impl Groups {
     }
 }
 
-fn new_group(group_id: String, owner: &str, ctx: &Context, info: &GroupInfo) -> Group {
+fn new_group(group_id: String, owner: &str, ctx: &Context, info: &GroupInfo, at: i64) -> Group {
     let creator = if ctx.user_id().is_empty() {
         owner
     } else {
@@ -145,7 +144,7 @@ fn new_group(group_id: String, owner: &str, ctx: &Context, info: &GroupInfo) -> 
         ex: info.ex.clone(),
         owner_id: owner.to_owned(),
         creator_id: creator.to_owned(),
-        create_time: now_ms(),
+        create_time: at,
         member_count: 0,
         status: status::NORMAL,
         group_type: WORK_GROUP,
