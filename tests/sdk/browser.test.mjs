@@ -3,14 +3,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Browser } from './browser.mjs';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, all, tolerateWorkAfterLogout } from './harness.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
 const NETWORK = 10000; // of the SDK itself
 const MENTIONED = 1;
 const [SINGLE, GROUP] = [1, 3];
-const all = { offset: 0, count: 100 };
 const chat = 'si_alice_bob';
 let browser;
 let server;

@@ -1,11 +1,8 @@
 // Friends and black list through the unmodified TypeScript SDK, two devices of one user.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, all, tolerateWorkAfterLogout } from './harness.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
-const all = { offset: 0, count: 100 };
 let server;
 let alice;
 let desk; // Alice's second device

@@ -2,15 +2,12 @@
 // or members; what it finds by ids is tested instead.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, all, tolerateWorkAfterLogout } from './harness.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
 const [ORDINARY, ADMIN, OWNER] = [20, 60, 100];
 const [NORMAL, DISMISSED, MUTED] = [0, 2, 3];
 const [BY_APPLICATION, OPEN_TO_ALL] = [0, 2];
 const [INVITED, FOUND] = [2, 3];
-const all = { offset: 0, count: 100 };
 let server;
 let alice;
 let desk; // Alice's second device

@@ -24,6 +24,11 @@ const here = dirname(fileURLToPath(import.meta.url));
 const sdkFile = join(here, 'node_modules/@openim/client-sdk/lib/index.modern.mjs');
 export const { getSDK, CbEvents } = await import(pathToFileURL(sdkFile));
 
+/** Platforms. */
+export const [WEB, WINDOWS] = [5, 3];
+/** A page that has everything. */
+export const all = { offset: 0, count: 100 };
+
 const SECRET = 'a secret of the tests only, long enough';
 const BOUND_MS = 20_000;
 

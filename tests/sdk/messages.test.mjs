@@ -2,15 +2,12 @@
 // devices; version 0.0.14 lets its other devices know of no deletion, so they are asked after a login.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, all, tolerateWorkAfterLogout } from './harness.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
 const OWNER = 100;
 const RECEIVED_SILENTLY = 2;
 const ARGUMENTS = 10002; // of the SDK itself
 const REVOKED = 2101;
-const all = { offset: 0, count: 100 };
 let server;
 let alice;
 let desk; // Alice's second device

@@ -1,11 +1,9 @@
 // What a client learns of what it missed when its link breaks and the unmodified TypeScript SDK connects again (after five seconds).
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, tolerateWorkAfterLogout } from './harness.mjs';
 import { Link } from './link.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
 const chat = 'si_alice_bob';
 let server;
 let link;

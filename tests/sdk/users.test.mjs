@@ -1,13 +1,10 @@
 // Users and conversations through the unmodified TypeScript SDK, two devices of one user.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CbEvents, Server, tolerateWorkAfterLogout } from './harness.mjs';
+import { CbEvents, Server, WEB, WINDOWS, all, tolerateWorkAfterLogout } from './harness.mjs';
 
-const WEB = 5;
-const WINDOWS = 3;
 const SINGLE = 1;
 const [LOGGED_OUT, LOGGED_IN] = [1, 3];
-const all = { offset: 0, count: 100 };
 const chat = 'si_alice_bob';
 let server;
 let alice;

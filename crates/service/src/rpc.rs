@@ -1,7 +1,7 @@
 //! What every generated trait's method does around its own work: who calls, the rules on fields, the answer's status.
 //!
 //! ```ignore
-//! async fn get(&self, request: Request<GetReq>) -> Result<Response<GetResp>, Status> {
+//! async fn get(&self, request: Request<GetReq>) -> Answer<GetResp> {
 //!     answer(async {
 //!         let (ctx, req) = open(request)?;
 //!         filled("userID", &req.user_id)?;
@@ -21,8 +21,31 @@ use tonic::{Request, Response, Status};
 
 use crate::{Context, IntoStatus as _};
 
+/// What a method of a generated trait returns.
+pub type Answer<T> = std::result::Result<Response<T>, Status>;
+
+/// The whole of a method whose rules live in a capability: `call!(self, request, method)`, or `=> Resp {}` for one that answers nothing.
+#[macro_export]
+macro_rules! call {
+    ($self:ident, $request:ident, $method:ident) => {
+        $crate::rpc::answer(async {
+            let (ctx, req) = $crate::rpc::open($request)?;
+            $self.0.$method(&ctx, req).await
+        })
+        .await
+    };
+    ($self:ident, $request:ident, $method:ident => $resp:expr) => {
+        $crate::rpc::answer(async {
+            let (ctx, req) = $crate::rpc::open($request)?;
+            $self.0.$method(&ctx, req).await?;
+            Ok($resp)
+        })
+        .await
+    };
+}
+
 /// Runs a method's work and turns its result into what tonic sends.
-pub async fn answer<T>(work: impl Future<Output = Result<T>>) -> Result<Response<T>, Status> {
+pub async fn answer<T>(work: impl Future<Output = Result<T>>) -> Answer<T> {
     work.await.map(Response::new).map_err(|e| e.into_status())
 }
 

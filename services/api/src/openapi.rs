@@ -42,8 +42,8 @@ fn document() -> Value {
         "info": {
             "title": "Magpie",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Every answer has HTTP status 200 and an envelope: errCode 0 and data, or an error. 501 says that a route is \
-                            not built yet.",
+            "description": "Every answer has an envelope: errCode 0 and data, or an error. The HTTP status is 200, but for bodies of the routes that \
+                            send (400), too many requests (429), and routes that are not built yet (501) and therefore not listed here.",
         },
         "paths": paths,
         "components": {

@@ -39,7 +39,7 @@ fn page() -> String {
         "# Coverage of the protocol\n\nWritten by `UPDATE=1 cargo test -p magpie-api --test coverage` from the code; a test compares.\n\n\
          What is not built answers HTTP status 501 with code 1000 on REST and `UNIMPLEMENTED` on gRPC, never an empty success.\n\n\
          *for* names who may call a route besides administrators of the application: the user in a field of the request, or members of a group. \
-         The running API serves the same table with all bodies as an OpenAPI document at `/openapi.json`.\n",
+         The running API describes what is built of it, with all bodies, as an OpenAPI document at `/openapi.json`.\n",
     );
     writeln!(
         page,

@@ -19,12 +19,12 @@ use magpie_proto::{
 };
 use magpie_service::{
     Context, Deps,
-    rpc::{answer, at_most, filled, open},
+    rpc::{Answer, answer, at_most, filled, open},
 };
 use magpie_types::{Error, Platform, Result, time::now_ms};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
     config::Config,
@@ -248,14 +248,11 @@ impl Auth for AuthGrpc {
     async fn get_admin_token(
         &self,
         request: Request<GetAdminTokenReq>,
-    ) -> Result<Response<GetAdminTokenResp>, Status> {
+    ) -> Answer<GetAdminTokenResp> {
         answer(self.admin_token(request.into_inner())).await
     }
 
-    async fn get_user_token(
-        &self,
-        request: Request<GetUserTokenReq>,
-    ) -> Result<Response<GetUserTokenResp>, Status> {
+    async fn get_user_token(&self, request: Request<GetUserTokenReq>) -> Answer<GetUserTokenResp> {
         answer(async {
             let (context, request) = open(request)?;
             self.user_token(&context, request).await
@@ -263,10 +260,7 @@ impl Auth for AuthGrpc {
         .await
     }
 
-    async fn force_logout(
-        &self,
-        request: Request<ForceLogoutReq>,
-    ) -> Result<Response<ForceLogoutResp>, Status> {
+    async fn force_logout(&self, request: Request<ForceLogoutReq>) -> Answer<ForceLogoutResp> {
         answer(async {
             let (context, request) = open(request)?;
             self.logout(&context, request).await?;
@@ -275,10 +269,7 @@ impl Auth for AuthGrpc {
         .await
     }
 
-    async fn parse_token(
-        &self,
-        request: Request<ParseTokenReq>,
-    ) -> Result<Response<ParseTokenResp>, Status> {
+    async fn parse_token(&self, request: Request<ParseTokenReq>) -> Answer<ParseTokenResp> {
         answer(self.parse(&request.into_inner().token)).await
     }
 
@@ -286,7 +277,7 @@ impl Auth for AuthGrpc {
     async fn invalidate_token(
         &self,
         request: Request<InvalidateTokenReq>,
-    ) -> Result<Response<InvalidateTokenResp>, Status> {
+    ) -> Answer<InvalidateTokenResp> {
         answer(async {
             let (context, request) = open(request)?;
             context.require_admin()?;
@@ -306,10 +297,7 @@ impl Auth for AuthGrpc {
         .await
     }
 
-    async fn kick_tokens(
-        &self,
-        request: Request<KickTokensReq>,
-    ) -> Result<Response<KickTokensResp>, Status> {
+    async fn kick_tokens(&self, request: Request<KickTokensReq>) -> Answer<KickTokensResp> {
         answer(async {
             let (context, request) = open(request)?;
             context.require_admin()?;
@@ -323,7 +311,7 @@ impl Auth for AuthGrpc {
     async fn get_existing_token(
         &self,
         request: Request<GetExistingTokenReq>,
-    ) -> Result<Response<GetExistingTokenResp>, Status> {
+    ) -> Answer<GetExistingTokenResp> {
         answer(async {
             let (context, request) = open(request)?;
             context.require_admin()?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use magpie_proto::openim::conversation::{conversation_server::Conversation, *};
 use magpie_service::{
     Context, lists,
-    rpc::{answer, at_most, filled, open},
+    rpc::{Answer, answer, at_most, filled, open},
 };
 use magpie_types::{ConversationId, Error, GroupId, Result, SessionType};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{records::Records, settings::Patch};
 
@@ -68,7 +68,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversation(
         &self,
         request: Request<GetConversationReq>,
-    ) -> Result<Response<GetConversationResp>, Status> {
+    ) -> Answer<GetConversationResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("conversationID", &req.conversation_id)?;
@@ -89,7 +89,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversations(
         &self,
         request: Request<GetConversationsReq>,
-    ) -> Result<Response<GetConversationsResp>, Status> {
+    ) -> Answer<GetConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -113,7 +113,7 @@ impl Conversation for ConversationGrpc {
     async fn get_all_conversations(
         &self,
         request: Request<GetAllConversationsReq>,
-    ) -> Result<Response<GetAllConversationsResp>, Status> {
+    ) -> Answer<GetAllConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -129,7 +129,7 @@ impl Conversation for ConversationGrpc {
     async fn get_owner_conversation(
         &self,
         request: Request<GetOwnerConversationReq>,
-    ) -> Result<Response<GetOwnerConversationResp>, Status> {
+    ) -> Answer<GetOwnerConversationResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -146,7 +146,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversation_i_ds(
         &self,
         request: Request<GetConversationIDsReq>,
-    ) -> Result<Response<GetConversationIDsResp>, Status> {
+    ) -> Answer<GetConversationIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;
@@ -161,7 +161,7 @@ impl Conversation for ConversationGrpc {
     async fn get_user_conversation_i_ds_hash(
         &self,
         request: Request<GetUserConversationIDsHashReq>,
-    ) -> Result<Response<GetUserConversationIDsHashResp>, Status> {
+    ) -> Answer<GetUserConversationIDsHashResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -177,7 +177,7 @@ impl Conversation for ConversationGrpc {
     async fn get_not_notify_conversation_i_ds(
         &self,
         request: Request<GetNotNotifyConversationIDsReq>,
-    ) -> Result<Response<GetNotNotifyConversationIDsResp>, Status> {
+    ) -> Answer<GetNotNotifyConversationIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -195,7 +195,7 @@ impl Conversation for ConversationGrpc {
     async fn get_pinned_conversation_i_ds(
         &self,
         request: Request<GetPinnedConversationIDsReq>,
-    ) -> Result<Response<GetPinnedConversationIDsResp>, Status> {
+    ) -> Answer<GetPinnedConversationIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -209,7 +209,7 @@ impl Conversation for ConversationGrpc {
     async fn get_full_owner_conversation_i_ds(
         &self,
         request: Request<GetFullOwnerConversationIDsReq>,
-    ) -> Result<Response<GetFullOwnerConversationIDsResp>, Status> {
+    ) -> Answer<GetFullOwnerConversationIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -227,7 +227,7 @@ impl Conversation for ConversationGrpc {
     async fn get_incremental_conversation(
         &self,
         request: Request<GetIncrementalConversationReq>,
-    ) -> Result<Response<GetIncrementalConversationResp>, Status> {
+    ) -> Answer<GetIncrementalConversationResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -250,7 +250,7 @@ impl Conversation for ConversationGrpc {
     async fn set_conversations(
         &self,
         request: Request<SetConversationsReq>,
-    ) -> Result<Response<SetConversationsResp>, Status> {
+    ) -> Answer<SetConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let wanted = req
@@ -274,7 +274,7 @@ impl Conversation for ConversationGrpc {
     async fn update_conversation(
         &self,
         request: Request<UpdateConversationReq>,
-    ) -> Result<Response<UpdateConversationResp>, Status> {
+    ) -> Answer<UpdateConversationResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let patch = Patch::of_service(&req);
@@ -293,7 +293,7 @@ impl Conversation for ConversationGrpc {
     async fn set_conversation_max_seq(
         &self,
         request: Request<SetConversationMaxSeqReq>,
-    ) -> Result<Response<SetConversationMaxSeqResp>, Status> {
+    ) -> Answer<SetConversationMaxSeqResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let patch = Patch {
@@ -315,7 +315,7 @@ impl Conversation for ConversationGrpc {
     async fn set_conversation_min_seq(
         &self,
         request: Request<SetConversationMinSeqReq>,
-    ) -> Result<Response<SetConversationMinSeqResp>, Status> {
+    ) -> Answer<SetConversationMinSeqResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let patch = Patch {
@@ -337,7 +337,7 @@ impl Conversation for ConversationGrpc {
     async fn create_single_chat_conversations(
         &self,
         request: Request<CreateSingleChatConversationsReq>,
-    ) -> Result<Response<CreateSingleChatConversationsResp>, Status> {
+    ) -> Answer<CreateSingleChatConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("recvID", &req.recv_id)?;
@@ -353,7 +353,7 @@ impl Conversation for ConversationGrpc {
     async fn create_group_chat_conversations(
         &self,
         request: Request<CreateGroupChatConversationsReq>,
-    ) -> Result<Response<CreateGroupChatConversationsResp>, Status> {
+    ) -> Answer<CreateGroupChatConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             GroupId::new(req.group_id.as_str())?;
@@ -370,7 +370,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversations_by_conversation_id(
         &self,
         request: Request<GetConversationsByConversationIdReq>,
-    ) -> Result<Response<GetConversationsByConversationIdResp>, Status> {
+    ) -> Answer<GetConversationsByConversationIdResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             at_most(
@@ -394,7 +394,7 @@ impl Conversation for ConversationGrpc {
     async fn get_recv_msg_not_notify_user_i_ds(
         &self,
         request: Request<GetRecvMsgNotNotifyUserIDsReq>,
-    ) -> Result<Response<GetRecvMsgNotNotifyUserIDsResp>, Status> {
+    ) -> Answer<GetRecvMsgNotNotifyUserIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("groupID", &req.group_id)?;
@@ -410,7 +410,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversation_not_receive_message_user_i_ds(
         &self,
         request: Request<GetConversationNotReceiveMessageUserIDsReq>,
-    ) -> Result<Response<GetConversationNotReceiveMessageUserIDsResp>, Status> {
+    ) -> Answer<GetConversationNotReceiveMessageUserIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let conversation = ConversationId::parse(&req.conversation_id)?;
@@ -428,7 +428,7 @@ impl Conversation for ConversationGrpc {
     async fn get_conversation_offline_push_user_i_ds(
         &self,
         request: Request<GetConversationOfflinePushUserIDsReq>,
-    ) -> Result<Response<GetConversationOfflinePushUserIDsResp>, Status> {
+    ) -> Answer<GetConversationOfflinePushUserIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("conversationID", &req.conversation_id)?;
@@ -456,7 +456,7 @@ impl Conversation for ConversationGrpc {
     async fn get_sorted_conversation_list(
         &self,
         request: Request<GetSortedConversationListReq>,
-    ) -> Result<Response<GetSortedConversationListResp>, Status> {
+    ) -> Answer<GetSortedConversationListResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
@@ -474,7 +474,7 @@ impl Conversation for ConversationGrpc {
     async fn set_conversation(
         &self,
         request: Request<SetConversationReq>,
-    ) -> Result<Response<SetConversationResp>, Status> {
+    ) -> Answer<SetConversationResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let whole = req
@@ -492,7 +492,7 @@ impl Conversation for ConversationGrpc {
     async fn delete_conversations(
         &self,
         request: Request<DeleteConversationsReq>,
-    ) -> Result<Response<DeleteConversationsResp>, Status> {
+    ) -> Answer<DeleteConversationsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             if req.conversation_i_ds.is_empty() == (req.need_delete_time == 0) {
@@ -515,7 +515,7 @@ impl Conversation for ConversationGrpc {
     async fn update_conversations_by_user(
         &self,
         request: Request<UpdateConversationsByUserReq>,
-    ) -> Result<Response<UpdateConversationsByUserResp>, Status> {
+    ) -> Answer<UpdateConversationsByUserResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;

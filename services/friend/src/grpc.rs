@@ -8,10 +8,10 @@ use magpie_proto::openim::{
 };
 use magpie_service::{
     Context, lists,
-    rpc::{answer, at_most, filled, open, some, unique},
+    rpc::{Answer, answer, at_most, filled, open, some, unique},
 };
 use magpie_types::{Error, Result};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
     Relations,
@@ -87,10 +87,7 @@ fn total(n: usize) -> i32 {
 
 #[tonic::async_trait]
 impl Friend for FriendGrpc {
-    async fn import_friends(
-        &self,
-        request: Request<ImportFriendReq>,
-    ) -> Result<Response<ImportFriendResp>, Status> {
+    async fn import_friends(&self, request: Request<ImportFriendReq>) -> Answer<ImportFriendResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -107,7 +104,7 @@ impl Friend for FriendGrpc {
     async fn get_pagination_friends(
         &self,
         request: Request<GetPaginationFriendsReq>,
-    ) -> Result<Response<GetPaginationFriendsResp>, Status> {
+    ) -> Answer<GetPaginationFriendsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
@@ -125,7 +122,7 @@ impl Friend for FriendGrpc {
     async fn get_designated_friends(
         &self,
         request: Request<GetDesignatedFriendsReq>,
-    ) -> Result<Response<GetDesignatedFriendsResp>, Status> {
+    ) -> Answer<GetDesignatedFriendsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -143,10 +140,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn get_friend_i_ds(
-        &self,
-        request: Request<GetFriendIDsReq>,
-    ) -> Result<Response<GetFriendIDsResp>, Status> {
+    async fn get_friend_i_ds(&self, request: Request<GetFriendIDsReq>) -> Answer<GetFriendIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;
@@ -161,7 +155,7 @@ impl Friend for FriendGrpc {
     async fn get_friend_info(
         &self,
         request: Request<GetFriendInfoReq>,
-    ) -> Result<Response<GetFriendInfoResp>, Status> {
+    ) -> Answer<GetFriendInfoResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -178,10 +172,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn is_friend(
-        &self,
-        request: Request<IsFriendReq>,
-    ) -> Result<Response<IsFriendResp>, Status> {
+    async fn is_friend(&self, request: Request<IsFriendReq>) -> Answer<IsFriendResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID1", &req.user_id1)?;
@@ -204,7 +195,7 @@ impl Friend for FriendGrpc {
     async fn get_incremental_friends(
         &self,
         request: Request<GetIncrementalFriendsReq>,
-    ) -> Result<Response<GetIncrementalFriendsResp>, Status> {
+    ) -> Answer<GetIncrementalFriendsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -228,7 +219,7 @@ impl Friend for FriendGrpc {
     async fn get_full_friend_user_i_ds(
         &self,
         request: Request<GetFullFriendUserIDsReq>,
-    ) -> Result<Response<GetFullFriendUserIDsResp>, Status> {
+    ) -> Answer<GetFullFriendUserIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;
@@ -244,10 +235,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn add_black(
-        &self,
-        request: Request<AddBlackReq>,
-    ) -> Result<Response<AddBlackResp>, Status> {
+    async fn add_black(&self, request: Request<AddBlackReq>) -> Answer<AddBlackResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -261,10 +249,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn remove_black(
-        &self,
-        request: Request<RemoveBlackReq>,
-    ) -> Result<Response<RemoveBlackResp>, Status> {
+    async fn remove_black(&self, request: Request<RemoveBlackReq>) -> Answer<RemoveBlackResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -278,10 +263,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn is_black(
-        &self,
-        request: Request<IsBlackReq>,
-    ) -> Result<Response<IsBlackResp>, Status> {
+    async fn is_black(&self, request: Request<IsBlackReq>) -> Answer<IsBlackResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID1", &req.user_id1)?;
@@ -304,7 +286,7 @@ impl Friend for FriendGrpc {
     async fn get_pagination_blacks(
         &self,
         request: Request<GetPaginationBlacksReq>,
-    ) -> Result<Response<GetPaginationBlacksResp>, Status> {
+    ) -> Answer<GetPaginationBlacksResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;
@@ -327,7 +309,7 @@ impl Friend for FriendGrpc {
     async fn get_specified_blacks(
         &self,
         request: Request<GetSpecifiedBlacksReq>,
-    ) -> Result<Response<GetSpecifiedBlacksResp>, Status> {
+    ) -> Answer<GetSpecifiedBlacksResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             some("userIDList", &req.user_id_list)?;
@@ -353,7 +335,7 @@ impl Friend for FriendGrpc {
     async fn apply_to_add_friend(
         &self,
         request: Request<ApplyToAddFriendReq>,
-    ) -> Result<Response<ApplyToAddFriendResp>, Status> {
+    ) -> Answer<ApplyToAddFriendResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("toUserID", &req.to_user_id)?;
@@ -370,7 +352,7 @@ impl Friend for FriendGrpc {
     async fn respond_friend_apply(
         &self,
         request: Request<RespondFriendApplyReq>,
-    ) -> Result<Response<RespondFriendApplyResp>, Status> {
+    ) -> Answer<RespondFriendApplyResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("toUserID", &req.to_user_id)?;
@@ -391,7 +373,7 @@ impl Friend for FriendGrpc {
     async fn get_pagination_friends_apply_to(
         &self,
         request: Request<GetPaginationFriendsApplyToReq>,
-    ) -> Result<Response<GetPaginationFriendsApplyToResp>, Status> {
+    ) -> Answer<GetPaginationFriendsApplyToResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
@@ -408,7 +390,7 @@ impl Friend for FriendGrpc {
     async fn get_pagination_friends_apply_from(
         &self,
         request: Request<GetPaginationFriendsApplyFromReq>,
-    ) -> Result<Response<GetPaginationFriendsApplyFromResp>, Status> {
+    ) -> Answer<GetPaginationFriendsApplyFromResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
@@ -425,7 +407,7 @@ impl Friend for FriendGrpc {
     async fn get_designated_friends_apply(
         &self,
         request: Request<GetDesignatedFriendsApplyReq>,
-    ) -> Result<Response<GetDesignatedFriendsApplyResp>, Status> {
+    ) -> Answer<GetDesignatedFriendsApplyResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("toUserID", &req.to_user_id)?;
@@ -445,7 +427,7 @@ impl Friend for FriendGrpc {
     async fn get_self_unhandled_apply_count(
         &self,
         request: Request<GetSelfUnhandledApplyCountReq>,
-    ) -> Result<Response<GetSelfUnhandledApplyCountResp>, Status> {
+    ) -> Answer<GetSelfUnhandledApplyCountResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -457,10 +439,7 @@ impl Friend for FriendGrpc {
         .await
     }
 
-    async fn delete_friend(
-        &self,
-        request: Request<DeleteFriendReq>,
-    ) -> Result<Response<DeleteFriendResp>, Status> {
+    async fn delete_friend(&self, request: Request<DeleteFriendReq>) -> Answer<DeleteFriendResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -477,7 +456,7 @@ impl Friend for FriendGrpc {
     async fn set_friend_remark(
         &self,
         request: Request<SetFriendRemarkReq>,
-    ) -> Result<Response<SetFriendRemarkResp>, Status> {
+    ) -> Answer<SetFriendRemarkResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -494,7 +473,7 @@ impl Friend for FriendGrpc {
     async fn update_friends(
         &self,
         request: Request<UpdateFriendsReq>,
-    ) -> Result<Response<UpdateFriendsResp>, Status> {
+    ) -> Answer<UpdateFriendsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
@@ -516,7 +495,7 @@ impl Friend for FriendGrpc {
     async fn get_specified_friends_info(
         &self,
         request: Request<GetSpecifiedFriendsInfoReq>,
-    ) -> Result<Response<GetSpecifiedFriendsInfoResp>, Status> {
+    ) -> Answer<GetSpecifiedFriendsInfoResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             some("userIDList", &req.user_id_list)?;
@@ -536,7 +515,7 @@ impl Friend for FriendGrpc {
     async fn get_incremental_blacks(
         &self,
         request: Request<GetIncrementalBlacksReq>,
-    ) -> Result<Response<GetIncrementalBlacksResp>, Status> {
+    ) -> Answer<GetIncrementalBlacksResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -562,7 +541,7 @@ impl Friend for FriendGrpc {
     async fn notification_user_info_update(
         &self,
         request: Request<NotificationUserInfoUpdateReq>,
-    ) -> Result<Response<NotificationUserInfoUpdateResp>, Status> {
+    ) -> Answer<NotificationUserInfoUpdateResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;

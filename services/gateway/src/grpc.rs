@@ -11,8 +11,8 @@ use magpie_proto::openim::msggateway::{
     MultiTerminalLoginCheckReq, MultiTerminalLoginCheckResp, OnlineBatchPushOneMsgReq,
     OnlineBatchPushOneMsgResp, OnlinePushMsgReq, OnlinePushMsgResp,
 };
-use magpie_service::rpc::{answer, at_most, open};
-use tonic::{Request, Response, Status};
+use magpie_service::rpc::{Answer, answer, at_most, open};
+use tonic::Request;
 
 use crate::hub::{self, Hub};
 use crate::policy::Login;
@@ -38,7 +38,7 @@ impl MsgGateway for GatewayService {
     async fn get_users_online_status(
         &self,
         request: Request<GetUsersOnlineStatusReq>,
-    ) -> Result<Response<GetUsersOnlineStatusResp>, Status> {
+    ) -> Answer<GetUsersOnlineStatusResp> {
         answer(async {
             let (context, request) = open(request)?;
             context.require_admin()?;
@@ -51,7 +51,7 @@ impl MsgGateway for GatewayService {
     async fn kick_user_offline(
         &self,
         request: Request<KickUserOfflineReq>,
-    ) -> Result<Response<KickUserOfflineResp>, Status> {
+    ) -> Answer<KickUserOfflineResp> {
         answer(async {
             let (context, request) = open(request)?;
             context.require_admin()?;
@@ -68,7 +68,7 @@ impl MsgGateway for GatewayService {
     async fn multi_terminal_login_check(
         &self,
         request: Request<MultiTerminalLoginCheckReq>,
-    ) -> Result<Response<MultiTerminalLoginCheckResp>, Status> {
+    ) -> Answer<MultiTerminalLoginCheckResp> {
         answer(async {
             let (context, login) = open(request)?;
             context.require_internal()?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use magpie_proto::openim::group::{group_server::Group, *};
 use magpie_service::{
-    lists,
-    rpc::{answer, at_most, distinct, filled, open, some},
+    call, lists,
+    rpc::{Answer, answer, at_most, distinct, filled, open, some},
 };
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::groups::{Groups, shown};
 
@@ -17,33 +17,12 @@ pub const UNIMPLEMENTED: &[&str] = &[];
 
 pub(crate) struct GroupGrpc(pub(crate) Arc<Groups>);
 
-type Answer<T> = Result<Response<T>, Status>;
-
-/// Runs a capability under the request's context.
-macro_rules! call {
-    ($self:ident, $request:ident, $method:ident) => {
-        answer(async {
-            let (ctx, req) = open($request)?;
-            $self.0.$method(&ctx, req).await
-        })
-        .await
-    };
-    ($self:ident, $request:ident, $method:ident => $resp:expr) => {
-        answer(async {
-            let (ctx, req) = open($request)?;
-            $self.0.$method(&ctx, req).await?;
-            Ok($resp)
-        })
-        .await
-    };
-}
-
 #[tonic::async_trait]
 impl Group for GroupGrpc {
     async fn get_groups_info(
         &self,
         request: Request<GetGroupsInfoReq>,
-    ) -> Result<Response<GetGroupsInfoResp>, Status> {
+    ) -> Answer<GetGroupsInfoResp> {
         answer(async {
             let (_, req) = open(request)?;
             some("groupIDs", &req.group_i_ds)?;
@@ -59,7 +38,7 @@ impl Group for GroupGrpc {
     async fn get_joined_group_list(
         &self,
         request: Request<GetJoinedGroupListReq>,
-    ) -> Result<Response<GetJoinedGroupListResp>, Status> {
+    ) -> Answer<GetJoinedGroupListResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
@@ -79,7 +58,7 @@ impl Group for GroupGrpc {
     async fn get_incremental_join_group(
         &self,
         request: Request<GetIncrementalJoinGroupReq>,
-    ) -> Result<Response<GetIncrementalJoinGroupResp>, Status> {
+    ) -> Answer<GetIncrementalJoinGroupResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             ctx.require_self(&req.user_id)?;
@@ -103,7 +82,7 @@ impl Group for GroupGrpc {
     async fn get_full_join_group_i_ds(
         &self,
         request: Request<GetFullJoinGroupIDsReq>,
-    ) -> Result<Response<GetFullJoinGroupIDsResp>, Status> {
+    ) -> Answer<GetFullJoinGroupIDsResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;
@@ -122,7 +101,7 @@ impl Group for GroupGrpc {
     async fn batch_get_incremental_group_member(
         &self,
         request: Request<BatchGetIncrementalGroupMemberReq>,
-    ) -> Result<Response<BatchGetIncrementalGroupMemberResp>, Status> {
+    ) -> Answer<BatchGetIncrementalGroupMemberResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             at_most("reqList", &req.req_list, self.0.config.max_ids)?;

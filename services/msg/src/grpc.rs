@@ -6,9 +6,9 @@ use magpie_proto::openim::{
     msg::{msg_server::Msg, *},
     sdkws::{GetMaxSeqReq, GetMaxSeqResp, PullMessageBySeqsReq, PullMessageBySeqsResp},
 };
-use magpie_service::{Context, IntoStatus as _};
+use magpie_service::{Context, IntoStatus as _, call, rpc::Answer};
 use magpie_types::{ConversationId, Error};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use crate::{Service, read_msgs::Budget};
 
@@ -35,26 +35,6 @@ magpie_service::later! {
         get_active_conversation(GetActiveConversationReq) -> GetActiveConversationResp;
     }
 }
-
-/// Runs a capability under the request's context.
-macro_rules! call {
-    ($self:ident, $request:ident, $method:ident) => {{
-        let ctx = Context::of(&$request)?.clone();
-        let done = $self.0.$method(&ctx, $request.into_inner()).await;
-        done.map(Response::new).map_err(Error::into_status)
-    }};
-    ($self:ident, $request:ident, $method:ident => $resp:expr) => {{
-        let ctx = Context::of(&$request)?.clone();
-        $self
-            .0
-            .$method(&ctx, $request.into_inner())
-            .await
-            .map_err(Error::into_status)?;
-        Ok(Response::new($resp))
-    }};
-}
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Msg for Grpc {

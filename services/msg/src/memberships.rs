@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use magpie_proto::magpie::msg::{AnnounceReq, AnnounceResp, memberships_server::Memberships};
-use magpie_service::rpc::{answer, open};
+use magpie_service::rpc::{Answer, answer, open};
 use magpie_types::Error;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::Service;
 
@@ -14,10 +14,7 @@ pub(crate) struct Announcer(pub(crate) Arc<Service>);
 
 #[tonic::async_trait]
 impl Memberships for Announcer {
-    async fn announce(
-        &self,
-        request: Request<AnnounceReq>,
-    ) -> Result<Response<AnnounceResp>, Status> {
+    async fn announce(&self, request: Request<AnnounceReq>) -> Answer<AnnounceResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             let (Some(msg), Some(membership)) = (req.notification, req.membership) else {

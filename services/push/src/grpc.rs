@@ -4,10 +4,10 @@ use magpie_proto::openim::push::{
     DelUserPushTokenReq, DelUserPushTokenResp, PushMsgReq, PushMsgResp,
     push_msg_service_server::PushMsgService,
 };
-use magpie_service::{Context, Deps, IntoStatus as _};
+use magpie_service::{Context, Deps, IntoStatus as _, rpc::Answer};
 use magpie_store::{Documents as _, documents::PushToken, key};
 use magpie_types::Error;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 pub(crate) struct Grpc(pub(crate) Deps);
 
@@ -22,7 +22,7 @@ impl PushMsgService for Grpc {
     async fn del_user_push_token(
         &self,
         request: Request<DelUserPushTokenReq>,
-    ) -> Result<Response<DelUserPushTokenResp>, Status> {
+    ) -> Answer<DelUserPushTokenResp> {
         let ctx = Context::of(&request)?.clone();
         let req = request.into_inner();
         ctx.require_self(&req.user_id).map_err(Error::into_status)?;

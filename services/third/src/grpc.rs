@@ -1,9 +1,9 @@
 //! The generated trait: rules on fields, who may ask, the call, the answer.
 
 use magpie_proto::openim::third::{third_server::Third, *};
-use magpie_service::rpc::{answer, filled, open};
-use magpie_types::{Error, Platform, Result};
-use tonic::{Request, Response, Status};
+use magpie_service::rpc::{Answer, answer, filled, open};
+use magpie_types::{Error, Platform};
+use tonic::Request;
 
 use crate::devices::Devices;
 
@@ -41,7 +41,7 @@ impl Third for ThirdGrpc {
     async fn fcm_update_token(
         &self,
         request: Request<FcmUpdateTokenReq>,
-    ) -> Result<Response<FcmUpdateTokenResp>, Status> {
+    ) -> Answer<FcmUpdateTokenResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             if Platform::from_number(req.platform_id).is_none() {
@@ -67,10 +67,7 @@ impl Third for ThirdGrpc {
         .await
     }
 
-    async fn set_app_badge(
-        &self,
-        request: Request<SetAppBadgeReq>,
-    ) -> Result<Response<SetAppBadgeResp>, Status> {
+    async fn set_app_badge(&self, request: Request<SetAppBadgeReq>) -> Answer<SetAppBadgeResp> {
         answer(async {
             let (ctx, req) = open(request)?;
             filled("userID", &req.user_id)?;

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use magpie_proto::openim::user::{account_check_resp::SingleUserStatus, user_server::User, *};
 use magpie_service::{
     Context, Deps,
-    rpc::{answer, at_most, distinct, filled, open, some},
+    rpc::{Answer, answer, at_most, distinct, filled, open, some},
 };
 use magpie_store::documents;
 use magpie_types::{Error, Result};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
     accounts::{SYSTEM_LEVEL, account},
@@ -67,7 +67,7 @@ impl User for UserGrpc {
     async fn get_designate_users(
         &self,
         request: Request<GetDesignateUsersReq>,
-    ) -> Result<Response<GetDesignateUsersResp>, Status> {
+    ) -> Answer<GetDesignateUsersResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             at_most("userIDs", &request.user_i_ds, self.users.config.max_users)?;
@@ -79,10 +79,7 @@ impl User for UserGrpc {
         .await
     }
 
-    async fn user_register(
-        &self,
-        request: Request<UserRegisterReq>,
-    ) -> Result<Response<UserRegisterResp>, Status> {
+    async fn user_register(&self, request: Request<UserRegisterReq>) -> Answer<UserRegisterResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             check_new(&request.users, self.users.config.max_field_bytes)?;
@@ -95,10 +92,7 @@ impl User for UserGrpc {
         .await
     }
 
-    async fn account_check(
-        &self,
-        request: Request<AccountCheckReq>,
-    ) -> Result<Response<AccountCheckResp>, Status> {
+    async fn account_check(&self, request: Request<AccountCheckReq>) -> Answer<AccountCheckResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             check_distinct(request.check_user_i_ds.iter().map(String::as_str))?;
@@ -123,7 +117,7 @@ impl User for UserGrpc {
     async fn get_global_recv_message_opt(
         &self,
         request: Request<GetGlobalRecvMessageOptReq>,
-    ) -> Result<Response<GetGlobalRecvMessageOptResp>, Status> {
+    ) -> Answer<GetGlobalRecvMessageOptResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             let user = self.existing(&request.user_id).await?;
@@ -134,10 +128,7 @@ impl User for UserGrpc {
         .await
     }
 
-    async fn get_all_user_id(
-        &self,
-        request: Request<GetAllUserIdReq>,
-    ) -> Result<Response<GetAllUserIdResp>, Status> {
+    async fn get_all_user_id(&self, request: Request<GetAllUserIdReq>) -> Answer<GetAllUserIdResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -154,7 +145,7 @@ impl User for UserGrpc {
     async fn get_pagination_users(
         &self,
         request: Request<GetPaginationUsersReq>,
-    ) -> Result<Response<GetPaginationUsersResp>, Status> {
+    ) -> Answer<GetPaginationUsersResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -183,7 +174,7 @@ impl User for UserGrpc {
     async fn get_user_status(
         &self,
         request: Request<GetUserStatusReq>,
-    ) -> Result<Response<GetUserStatusResp>, Status> {
+    ) -> Answer<GetUserStatusResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             some("UserIDs", &request.user_i_ds)?;
@@ -200,7 +191,7 @@ impl User for UserGrpc {
     async fn subscribe_or_cancel_users_status(
         &self,
         request: Request<SubscribeOrCancelUsersStatusReq>,
-    ) -> Result<Response<SubscribeOrCancelUsersStatusResp>, Status> {
+    ) -> Answer<SubscribeOrCancelUsersStatusResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -216,7 +207,7 @@ impl User for UserGrpc {
     async fn get_subscribe_users_status(
         &self,
         request: Request<GetSubscribeUsersStatusReq>,
-    ) -> Result<Response<GetSubscribeUsersStatusResp>, Status> {
+    ) -> Answer<GetSubscribeUsersStatusResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -228,7 +219,7 @@ impl User for UserGrpc {
     async fn add_notification_account(
         &self,
         request: Request<AddNotificationAccountReq>,
-    ) -> Result<Response<AddNotificationAccountResp>, Status> {
+    ) -> Answer<AddNotificationAccountResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             filled("nickName", &request.nick_name)?;
@@ -244,7 +235,7 @@ impl User for UserGrpc {
     async fn update_notification_account_info(
         &self,
         request: Request<UpdateNotificationAccountInfoReq>,
-    ) -> Result<Response<UpdateNotificationAccountInfoResp>, Status> {
+    ) -> Answer<UpdateNotificationAccountInfoResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -261,7 +252,7 @@ impl User for UserGrpc {
     async fn search_notification_account(
         &self,
         request: Request<SearchNotificationAccountReq>,
-    ) -> Result<Response<SearchNotificationAccountResp>, Status> {
+    ) -> Answer<SearchNotificationAccountResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -273,7 +264,7 @@ impl User for UserGrpc {
     async fn get_notification_account(
         &self,
         request: Request<GetNotificationAccountReq>,
-    ) -> Result<Response<GetNotificationAccountResp>, Status> {
+    ) -> Answer<GetNotificationAccountResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -291,7 +282,7 @@ impl User for UserGrpc {
     async fn update_user_info(
         &self,
         request: Request<UpdateUserInfoReq>,
-    ) -> Result<Response<UpdateUserInfoResp>, Status> {
+    ) -> Answer<UpdateUserInfoResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let new = request.user_info.unwrap_or_default();
@@ -305,7 +296,7 @@ impl User for UserGrpc {
     async fn update_user_info_ex(
         &self,
         request: Request<UpdateUserInfoExReq>,
-    ) -> Result<Response<UpdateUserInfoExResp>, Status> {
+    ) -> Answer<UpdateUserInfoExResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let empty = || Error::args("userInfo is empty");
@@ -320,7 +311,7 @@ impl User for UserGrpc {
     async fn set_global_recv_message_opt(
         &self,
         request: Request<SetGlobalRecvMessageOptReq>,
-    ) -> Result<Response<SetGlobalRecvMessageOptResp>, Status> {
+    ) -> Answer<SetGlobalRecvMessageOptResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let patch = Patch {
@@ -334,10 +325,7 @@ impl User for UserGrpc {
     }
 
     /// These users by the names given, or their own where none is given.
-    async fn sort_query(
-        &self,
-        request: Request<SortQueryReq>,
-    ) -> Result<Response<SortQueryResp>, Status> {
+    async fn sort_query(&self, request: Request<SortQueryReq>) -> Answer<SortQueryResp> {
         answer(async {
             let (_, request) = self.open(request).await?;
             let ids: Vec<String> = request.user_id_name.keys().cloned().collect();
@@ -359,7 +347,7 @@ impl User for UserGrpc {
     async fn user_register_count(
         &self,
         request: Request<UserRegisterCountReq>,
-    ) -> Result<Response<UserRegisterCountResp>, Status> {
+    ) -> Answer<UserRegisterCountResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -371,7 +359,7 @@ impl User for UserGrpc {
     async fn process_user_command_add(
         &self,
         request: Request<ProcessUserCommandAddReq>,
-    ) -> Result<Response<ProcessUserCommandAddResp>, Status> {
+    ) -> Answer<ProcessUserCommandAddResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
@@ -385,7 +373,7 @@ impl User for UserGrpc {
     async fn process_user_command_update(
         &self,
         request: Request<ProcessUserCommandUpdateReq>,
-    ) -> Result<Response<ProcessUserCommandUpdateResp>, Status> {
+    ) -> Answer<ProcessUserCommandUpdateResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
@@ -399,7 +387,7 @@ impl User for UserGrpc {
     async fn process_user_command_delete(
         &self,
         request: Request<ProcessUserCommandDeleteReq>,
-    ) -> Result<Response<ProcessUserCommandDeleteResp>, Status> {
+    ) -> Answer<ProcessUserCommandDeleteResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             let place = Place::of(&context, request.user_id, request.r#type, request.uuid)?;
@@ -412,7 +400,7 @@ impl User for UserGrpc {
     async fn process_user_command_get(
         &self,
         request: Request<ProcessUserCommandGetReq>,
-    ) -> Result<Response<ProcessUserCommandGetResp>, Status> {
+    ) -> Answer<ProcessUserCommandGetResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -439,7 +427,7 @@ impl User for UserGrpc {
     async fn process_user_command_get_all(
         &self,
         request: Request<ProcessUserCommandGetAllReq>,
-    ) -> Result<Response<ProcessUserCommandGetAllResp>, Status> {
+    ) -> Answer<ProcessUserCommandGetAllResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
@@ -462,7 +450,7 @@ impl User for UserGrpc {
     async fn get_user_client_config(
         &self,
         request: Request<GetUserClientConfigReq>,
-    ) -> Result<Response<GetUserClientConfigResp>, Status> {
+    ) -> Answer<GetUserClientConfigResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             if !request.user_id.is_empty() {
@@ -479,7 +467,7 @@ impl User for UserGrpc {
     async fn set_user_client_config(
         &self,
         request: Request<SetUserClientConfigReq>,
-    ) -> Result<Response<SetUserClientConfigResp>, Status> {
+    ) -> Answer<SetUserClientConfigResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -497,7 +485,7 @@ impl User for UserGrpc {
     async fn del_user_client_config(
         &self,
         request: Request<DelUserClientConfigReq>,
-    ) -> Result<Response<DelUserClientConfigResp>, Status> {
+    ) -> Answer<DelUserClientConfigResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;
@@ -512,7 +500,7 @@ impl User for UserGrpc {
     async fn page_user_client_config(
         &self,
         request: Request<PageUserClientConfigReq>,
-    ) -> Result<Response<PageUserClientConfigResp>, Status> {
+    ) -> Answer<PageUserClientConfigResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
             context.require_admin()?;

@@ -159,6 +159,13 @@ fn event<'a>(case: &'a mut Case, step: i64, conn: &str, nth: usize) -> &'a mut V
     &mut events.nth(nth).unwrap().value
 }
 
+/// What the request of a step was answered.
+fn answer_of(case: &mut Case, step: i64) -> &mut Value {
+    let mut steps = case.steps.iter_mut();
+    let step = steps.find(|found| found.number == step).unwrap();
+    &mut step.answer.as_mut().unwrap().value
+}
+
 fn an_override(case: &str, step: i64, on: &str, path: &str, expected: Value) -> Override {
     Override {
         case: case.to_owned(),
@@ -358,12 +365,7 @@ async fn an_override_is_compared_strictly() {
     let report = replay(&recorded, &recorded, std::slice::from_ref(&better)).await;
     assert_eq!(report.differences.len(), 1, "{:?}", report.differences);
     let mut played = recorded.clone();
-    let step = played
-        .steps
-        .iter_mut()
-        .find(|step| step.number == 6)
-        .unwrap();
-    step.answer.as_mut().unwrap().value["response"]["errCode"] = json!(1001);
+    answer_of(&mut played, 6)["response"]["errCode"] = json!(1001);
     let report = replay(&recorded, &played, &[better]).await;
     assert!(report.differences.is_empty(), "{:?}", report.differences);
 }
@@ -442,12 +444,7 @@ async fn overrides_drop_and_add_whole_lines() {
 async fn an_override_chooses_items_of_a_list_and_these_are_compared() {
     let recorded = case("friend-apply");
     let mut played = recorded.clone();
-    let step = played
-        .steps
-        .iter_mut()
-        .find(|step| step.number == 58)
-        .unwrap();
-    let answer = &mut step.answer.as_mut().unwrap().value;
+    let answer = answer_of(&mut played, 58);
     let list = answer["response"]["data"]["conversations"]
         .as_array_mut()
         .unwrap();
@@ -467,12 +464,7 @@ async fn an_override_chooses_items_of_a_list_and_these_are_compared() {
 async fn an_override_of_the_whole_case_replaces_what_is_recorded_wherever_it_stands() {
     let recorded = case("friend-apply");
     let mut played = recorded.clone();
-    let step = played
-        .steps
-        .iter_mut()
-        .find(|step| step.number == 58)
-        .unwrap();
-    let answer = &mut step.answer.as_mut().unwrap().value;
+    let answer = answer_of(&mut played, 58);
     for conversation in answer["response"]["data"]["conversations"]
         .as_array_mut()
         .unwrap()

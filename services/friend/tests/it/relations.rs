@@ -1,10 +1,28 @@
 //! Imports, lists, black lists.
 
-use magpie_proto::openim::{relation::*, sdkws::RequestPagination};
+use magpie_discovery::Channel;
+use magpie_proto::openim::{
+    relation::{friend_client::FriendClient, *},
+    sdkws::RequestPagination,
+};
 use magpie_service::Context;
 use magpie_testkit::{admin, code, user};
 
 use super::{delete, first_page, full_ids, import, start};
+
+/// A page of the friends of u1.
+async fn friends_page(
+    client: &FriendClient<Channel>,
+    pagination: Option<RequestPagination>,
+) -> GetPaginationFriendsResp {
+    let req = GetPaginationFriendsReq {
+        pagination,
+        user_id: "u1".to_owned(),
+    };
+    let mut client = client.clone();
+    let page = client.get_pagination_friends(user("u1").request(req));
+    page.await.unwrap().into_inner()
+}
 
 #[tokio::test]
 async fn imported_users_are_friends_in_both_directions_and_told_in_the_chat() {
@@ -65,19 +83,11 @@ async fn pages_of_a_long_list_show_each_change_at_once() {
     let (_world, client) = start().await;
     import(&client, &admin(), &["u2", "u3"]).await;
     let page = async |number: i32| {
-        let req = GetPaginationFriendsReq {
-            pagination: Some(RequestPagination {
-                page_number: number,
-                show_number: 1,
-            }),
-            user_id: "u1".to_owned(),
+        let one = RequestPagination {
+            page_number: number,
+            show_number: 1,
         };
-        let page = client
-            .clone()
-            .get_pagination_friends(user("u1").request(req))
-            .await
-            .unwrap()
-            .into_inner();
+        let page = friends_page(&client, Some(one)).await;
         let friends = page.friends_info.into_iter();
         let friends = friends.map(|f| (f.friend_user.unwrap().user_id, f.remark));
         (page.total, friends.collect::<Vec<_>>())
@@ -106,16 +116,7 @@ async fn pages_of_a_long_list_show_each_change_at_once() {
 async fn lists_show_public_profiles_with_seconds() {
     let (_world, client) = start().await;
     import(&client, &admin(), &["u2"]).await;
-    let req = GetPaginationFriendsReq {
-        pagination: first_page(),
-        user_id: "u1".to_owned(),
-    };
-    let page = client
-        .clone()
-        .get_pagination_friends(user("u1").request(req))
-        .await
-        .unwrap()
-        .into_inner();
+    let page = friends_page(&client, first_page()).await;
     assert_eq!(page.total, 1);
     let friend = &page.friends_info[0];
     let profile = friend.friend_user.clone().unwrap();

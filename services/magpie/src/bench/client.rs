@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::{SinkExt as _, StreamExt as _, stream};
 use magpie_envelope::{Codec, Encoding, Limits, Request, Response, reqs};
 use magpie_proto::openim::sdkws::MsgData;
 use prost::Message as _;
@@ -34,6 +34,29 @@ const CODEC: Codec = Codec {
 };
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Sends a request and waits for its answer's data; what else comes meanwhile is dropped.
+pub(super) async fn ask(
+    socket: &mut Socket,
+    user: &str,
+    (id, incr): (i32, String),
+    data: Vec<u8>,
+) -> anyhow::Result<Bytes> {
+    socket.send(request(user, id, incr.clone(), data)).await?;
+    loop {
+        let frame = socket.next().await.context("the connection has ended")??;
+        let Message::Binary(bytes) = frame else {
+            continue;
+        };
+        let response = response(&bytes)?;
+        if response.req_identifier == id && response.msg_incr == incr {
+            if response.err_code != 0 {
+                bail!("{id}: {} {}", response.err_code, response.err_msg);
+            }
+            return Ok(response.data.unwrap_or_default());
+        }
+    }
+}
 
 /// Registers `users`; those of an earlier run are taken as they are.
 pub(super) async fn register(api: &Api, users: &[String]) -> anyhow::Result<()> {

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
 use magpie_envelope::reqs;
 use magpie_proto::openim::sdkws::MsgData;
 use prost::Message as _;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     client::{self, Socket},
@@ -166,30 +164,9 @@ impl Group {
             create_time: magpie_types::time::now_ms(),
             ..MsgData::default()
         };
-        let frame = client::request(
-            &self.owner,
-            reqs::SEND_MSG,
-            incr.clone(),
-            msg.encode_to_vec(),
-        );
-        self.socket.send(frame).await?;
-        loop {
-            let frame = self
-                .socket
-                .next()
-                .await
-                .context("the connection has ended")??;
-            let Message::Binary(bytes) = frame else {
-                continue;
-            };
-            let response = client::response(&bytes)?;
-            if response.req_identifier == reqs::SEND_MSG && response.msg_incr == incr {
-                match response.err_code {
-                    0 => return Ok(()),
-                    code => bail!("{code} {}", response.err_msg),
-                }
-            }
-        }
+        let sends = (reqs::SEND_MSG, incr);
+        client::ask(&mut self.socket, &self.owner, sends, msg.encode_to_vec()).await?;
+        Ok(())
     }
 }
 

@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use magpie_envelope::reqs;
 use magpie_proto::openim::sdkws::{
     GetMaxSeqReq, GetMaxSeqResp, PullMessageBySeqsReq, PullMessageBySeqsResp, SeqRange,
 };
 use prost::Message as _;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     client::{self, Socket},
@@ -301,27 +300,7 @@ impl Device {
     /// A request over the WebSocket; the data of its answer.
     async fn ask(&mut self, id: i32, data: Vec<u8>) -> anyhow::Result<Bytes> {
         self.number += 1;
-        let incr = self.number.to_string();
-        self.socket
-            .send(client::request(USER, id, incr.clone(), data))
-            .await?;
-        loop {
-            let frame = self
-                .socket
-                .next()
-                .await
-                .context("the connection has ended")??;
-            let Message::Binary(bytes) = frame else {
-                continue;
-            };
-            let response = client::response(&bytes)?;
-            if response.req_identifier == id && response.msg_incr == incr {
-                if response.err_code != 0 {
-                    bail!("{id}: {}", response.err_msg);
-                }
-                return Ok(response.data.unwrap_or_default());
-            }
-        }
+        client::ask(&mut self.socket, USER, (id, self.number.to_string()), data).await
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) const NAMES: &[(&str, &str, &str)] = &[
     (
         "mongodb.yml, redis.yml, kafka.yml, discovery.yml",
         "all",
-        "come with the cluster engines; `magpie up` needs none",
+        "`mongo.*`, `redis.*`, `kafka.*`, `etcd.*`; `magpie up` needs none",
     ),
     (
         "local-cache.yml",
@@ -115,7 +115,7 @@ pub(super) const NAMES: &[(&str, &str, &str)] = &[
     (
         "openim-*.yml",
         "rpc.registerIP, rpc.autoSetPorts",
-        "come with the cluster engines",
+        "`cluster.advertise_host`, `listen.internal`",
     ),
     (
         "openim-*.yml",
