@@ -97,7 +97,7 @@ pub(super) const NAMES: &[(&str, &str, &str)] = &[
     (
         "mongodb.yml, redis.yml, kafka.yml, discovery.yml",
         "all",
-        "`mongo.*`, `redis.*`, `kafka.*`, `etcd.*`; `magpie up` needs none",
+        "the sections `mongo`, `redis`, `kafka`, `etcd`; `magpie up` needs none",
     ),
     (
         "local-cache.yml",
