@@ -1,10 +1,12 @@
 //! Runs of scripts over a shared connection that heals itself.
 //!
 //! Every run has a deadline, the wait for a connection included. While Redis is away runs fail at once. A connection on which a
-//! run failed is replaced, in the background; that to a cluster heals itself.
+//! run failed is replaced, in the background. That to a cluster finds a node that comes back itself, but not always: where runs go
+//! on failing, it is replaced too, and serves the other nodes until there is a new one.
 
 use std::{
-    sync::{Arc, LazyLock},
+    ops::RangeInclusive,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +14,7 @@ use futures::future::join_all;
 use magpie_presence::PresenceError;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +23,11 @@ use crate::target::{Conn, Target};
 
 /// First and longest pause between attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// A run on a cluster that fails so long after another one that failed has the connection replaced.
+const GOING_ON: RangeInclusive<Duration> = Duration::from_secs(3)..=Duration::from_secs(10);
+/// Deadlines of a call that connecting to a cluster may take: it asks all nodes, and then where what is.
+const CLUSTER_CONNECT: u32 = 3;
 
 /// A script and the hash by which Redis knows it once it has run.
 pub(crate) struct Code {
@@ -80,6 +87,10 @@ enum State {
 /// See the module.
 pub(crate) struct Link {
     state: Arc<watch::Sender<State>>,
+    /// A connection to a cluster is to be replaced.
+    stuck: Arc<Notify>,
+    /// When the first of the runs on a cluster failed that failed of late.
+    failing: Mutex<Option<Instant>>,
     deadline: Duration,
     _task: AbortOnDropHandle<()>,
 }
@@ -87,9 +98,13 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(target: Arc<Target>, deadline: Duration) -> Self {
         let state = Arc::new(watch::Sender::new(State::Connecting));
-        let task = tokio::spawn(keep(target, Arc::clone(&state), deadline));
+        let stuck = Arc::new(Notify::new());
+        let task = keep(target, Arc::clone(&state), Arc::clone(&stuck), deadline);
+        let task = tokio::spawn(task);
         Self {
             state,
+            stuck,
+            failing: Mutex::default(),
             deadline,
             _task: AbortOnDropHandle::new(task),
         }
@@ -124,17 +139,16 @@ impl Link {
         };
         let why = match timeout_at(end, answer).await {
             Ok(Ok(results)) => {
-                // A master that became a replica; another one is to be found.
-                let demoted = |r: &RedisResult<Value>| r.as_ref().is_err_and(is_read_only);
-                if results.iter().any(demoted) {
-                    self.replace(number, &conn);
+                let failed = |r: &RedisResult<Value>| r.as_ref().is_err_and(is_of_connection);
+                if results.iter().any(failed) {
+                    self.failed(number, &conn);
                 }
                 return Ok(results);
             }
             Ok(Err(e)) => e.to_string(),
             Err(_) => format!("no answer within {:?}", self.deadline),
         };
-        self.replace(number, &conn);
+        self.failed(number, &conn);
         Err(Failure::Failed(why))
     }
 
@@ -154,8 +168,12 @@ impl Link {
         }
     }
 
-    fn replace(&self, broken: u64, conn: &Conn) {
+    /// Has a connection replaced on which a run failed.
+    fn failed(&self, broken: u64, conn: &Conn) {
         if matches!(conn, Conn::Cluster(_)) {
+            if self.goes_on_failing() {
+                self.stuck.notify_one();
+            }
             return;
         }
         self.state.send_if_modified(|state| {
@@ -165,6 +183,18 @@ impl Link {
             }
             current
         });
+    }
+
+    fn goes_on_failing(&self) -> bool {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.map(|since| since.elapsed());
+        let goes_on = since.is_some_and(|since| GOING_ON.contains(&since));
+        if goes_on {
+            *failing = None;
+        } else if since.is_none_or(|since| since > *GOING_ON.end()) {
+            *failing = Some(Instant::now());
+        }
+        goes_on
     }
 }
 
@@ -190,19 +220,41 @@ async fn send(conn: &Conn, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Va
 }
 
 /// Connects, and connects again whenever the connection broke.
-async fn keep(target: Arc<Target>, state: Arc<watch::Sender<State>>, deadline: Duration) {
+async fn keep(
+    target: Arc<Target>,
+    state: Arc<watch::Sender<State>>,
+    stuck: Arc<Notify>,
+    deadline: Duration,
+) {
     let mut changes = state.subscribe();
     let mut number = 0;
     let mut pause = PAUSES.0;
     loop {
-        let why = match timeout(deadline, target.connect()).await {
+        let limit = if target.is_cluster() {
+            deadline * CLUSTER_CONNECT
+        } else {
+            deadline
+        };
+        let why = match timeout(limit, target.connect()).await {
             Ok(Ok(conn)) => {
                 number += 1;
                 tracing::info!("connected to redis");
                 state.send_replace(State::Up(number, conn));
                 pause = PAUSES.0;
-                let broken = changes.wait_for(|s| matches!(s, State::Connecting)).await;
-                drop(broken);
+                loop {
+                    tokio::select! {
+                        broken = changes.wait_for(|s| matches!(s, State::Connecting)) => {
+                            drop(broken);
+                            break;
+                        }
+                        () = stuck.notified() => {}
+                    }
+                    if let Ok(Ok(conn)) = timeout(limit, target.connect()).await {
+                        tracing::warn!("the connection to the redis cluster was replaced");
+                        number += 1;
+                        state.send_replace(State::Up(number, conn));
+                    }
+                }
                 tracing::warn!("the connection to redis is replaced");
                 continue;
             }
@@ -224,6 +276,9 @@ fn is_no_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-fn is_read_only(error: &RedisError) -> bool {
+/// The node does not answer, or is a master that became a replica: another one is to be found.
+fn is_of_connection(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || error.is_io_error()
+        || error.is_timeout()
 }

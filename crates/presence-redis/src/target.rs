@@ -26,8 +26,9 @@ use tokio::sync::Mutex;
 
 use crate::OpenError;
 
-/// Longest wait between a cluster client's own retries; the caller's deadline ends them.
-const CLUSTER_RETRY: u64 = 100;
+/// Shortest and longest wait between a cluster client's own retries, milliseconds; the caller's deadline ends them. By default the
+/// shortest is longer than that.
+const CLUSTER_RETRY: (u64, u64) = (10, 100);
 
 pub(crate) struct Target {
     kind: Kind,
@@ -79,6 +80,10 @@ impl Target {
             _ => return Err(OpenError::Scheme),
         };
         Ok(Self { kind, deadline })
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.kind, Kind::Cluster { .. })
     }
 
     /// Connects for calls. Bounded by the caller.
@@ -146,7 +151,8 @@ fn cluster(
     let mut builder = ClusterClientBuilder::new(infos(&urls)?)
         .connection_timeout(deadline)
         .response_timeout(deadline)
-        .max_retry_wait(CLUSTER_RETRY);
+        .min_retry_wait(CLUSTER_RETRY.0)
+        .max_retry_wait(CLUSTER_RETRY.1);
     if let Some(tls) = tls {
         builder = builder.certs(tls);
     }
