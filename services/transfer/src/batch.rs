@@ -22,7 +22,7 @@ use tracing::{Span, info_span};
 
 use crate::{
     effects::{self, NewChats},
-    membership::{self, Place, Versions},
+    membership::{self, Place, Versions, version_at},
     tails::Tails,
 };
 
@@ -127,15 +127,16 @@ pub(crate) async fn apply(
         tails.read(store, conversations.collect(), at_once).await?;
         let mut numbered = Vec::with_capacity(runs.len());
         for (run, known) in runs.iter_mut().zip(&known) {
-            if let Some(front) = run.front() {
-                versions.read(store, &front.record).await?;
-            }
-            repeats(store, versions, run, known, done).await?;
-            numbered.push(number(store, (tails, versions), run, known).await?);
+            let mut version = match run.front() {
+                Some(front) => versions.before(store, &front.record).await?,
+                None => 0,
+            };
+            repeats(store, (versions, &mut version), run, known, done).await?;
+            numbered.push((version, number(store, (tails, version), run, known).await?));
         }
         let rows: Vec<Vec<RunItem>> = numbered
             .iter_mut()
-            .map(|n| n.iter_mut().filter_map(|i| i.row.take()).collect())
+            .map(|(_, n)| n.iter_mut().filter_map(|i| i.row.take()).collect())
             .collect();
         let outcomes = if rows.iter().all(Vec::is_empty) {
             vec![Vec::new(); rows.len()]
@@ -143,8 +144,9 @@ pub(crate) async fn apply(
             store.insert_runs(Message::SCHEMA, rows).await?
         };
         let runs = runs.iter_mut().zip(&mut known);
-        for (((run, known), numbered), outcomes) in runs.zip(numbered).zip(outcomes) {
-            let settled = settle((tails, versions), run, numbered, outcomes, done);
+        for (((run, known), (version, numbered)), outcomes) in runs.zip(numbered).zip(outcomes) {
+            let known_here = (tails, versions, version);
+            let settled = settle(known_here, run, numbered, outcomes, done);
             if let Some(place) = settled.change {
                 membership::apply(store, versions, &place).await?;
             }
@@ -169,7 +171,7 @@ struct Numbered {
 /// the next round, in which it meets the stored row, and so does one that is known to be stored.
 async fn number(
     store: &SharedStore,
-    (tails, versions): (&Tails, &Versions),
+    (tails, version): (&Tails, i64),
     run: &mut VecDeque<Item>,
     known: &Known,
 ) -> Result<Vec<Numbered>> {
@@ -206,7 +208,7 @@ async fn number(
         let Some(item) = run.pop_front() else { break };
         let body = with_seq(&item.record.msg, seq);
         let row = RunItem {
-            row: row(&item, seq, body.clone(), versions.at(&item.record)),
+            row: row(&item, seq, body.clone(), version_at(version, &item.record)),
             then: effects::follow_ups(&item.record, seq),
         };
         numbered.push(Numbered {
@@ -259,7 +261,7 @@ struct Settled {
 
 /// Settles what was inserted and gives the rest back to the run.
 fn settle(
-    (tails, versions): (&Tails, &Versions),
+    (tails, versions, version): (&Tails, &Versions, i64),
     run: &mut VecDeque<Item>,
     numbered: Vec<Numbered>,
     outcomes: Vec<Outcome>,
@@ -273,7 +275,7 @@ fn settle(
             back.push(n.item);
             continue;
         }
-        let version = versions.at(&n.item.record);
+        let version = version_at(version, &n.item.record);
         if !n.is_stored {
             settled.change = Place::of(&n.item.record, n.item.position, 0);
             publish(done, &n.item, 0, n.body, (false, version));
@@ -340,7 +342,7 @@ fn key(record: &Inbound) -> magpie_store::Key {
 /// connection that asked.
 async fn repeats(
     store: &SharedStore,
-    versions: &Versions,
+    (versions, version): (&Versions, &mut i64),
     run: &mut VecDeque<Item>,
     known: &Known,
     done: &mut Done,
@@ -366,6 +368,7 @@ async fn repeats(
     // Bounds before heads, as at first.
     for place in &changes {
         membership::apply(store, versions, place).await?;
+        *version = place.version().max(*version);
     }
     if !writes.is_empty() {
         store.apply(writes).await?;
@@ -373,7 +376,13 @@ async fn repeats(
     for (item, found) in front {
         let Some(found) = found else {
             let body = item.record.msg.clone();
-            publish(done, &item, 0, body, (false, versions.at(&item.record)));
+            publish(
+                done,
+                &item,
+                0,
+                body,
+                (false, version_at(*version, &item.record)),
+            );
             continue;
         };
         let resend = !is_replay(found, &item);

@@ -12,6 +12,8 @@ pub struct Config {
     pub batch_bytes: usize,
     /// Conversations whose last seq is kept in memory.
     pub tail_entries: u64,
+    /// How long the version of a group's membership is believed before it is read again, milliseconds.
+    pub version_ttl_ms: u64,
     /// Calls of the store that a batch with new conversations makes at the same time.
     pub store_calls: usize,
     /// Age at which typing and messages with history=false are dropped, milliseconds.
@@ -26,6 +28,7 @@ impl Default for Config {
             batch_records: 500,
             batch_bytes: 4 << 20,
             tail_entries: 100_000,
+            version_ttl_ms: 10_000,
             store_calls: 16,
             drop_after_ms: 10_000,
             max_backoff_ms: 2000,

@@ -25,42 +25,35 @@ const FROM_HERE: &[usize] = &[UserSeq::min_seq, UserSeq::max_seq];
 const UP_TO_HERE: &[usize] = &[UserSeq::max_seq];
 /// Messages read at once while looking for the one before a place.
 const STEP: usize = 50;
-/// How long a version is believed: another instance may own the partition in between.
-const BELIEVED: Duration = Duration::from_secs(10);
-
 /// The highest version applied per group, as far as this process knows.
 pub(crate) struct Versions(Cache<String, i64>);
 
 impl Versions {
-    pub(crate) fn new(entries: u64) -> Self {
+    /// For so many groups. A version is believed for `ttl`: another instance may own the partition in between.
+    pub(crate) fn new(entries: u64, ttl: Duration) -> Self {
         Self(
             Cache::builder()
                 .max_capacity(entries)
-                .time_to_live(BELIEVED)
+                .time_to_live(ttl)
                 .build(),
         )
     }
 
-    /// Reads the version of a record's group unless it is known.
-    pub(crate) async fn read(&self, store: &SharedStore, record: &Inbound) -> Result<()> {
+    /// The version applied before a record; 0 outside groups. Who has it keeps it for as long as it works on the record: it may be
+    /// forgotten here at any moment.
+    pub(crate) async fn before(&self, store: &SharedStore, record: &Inbound) -> Result<i64> {
         let group = record.group_id.as_str();
-        if group.is_empty() || self.0.contains_key(group) {
-            return Ok(());
+        if group.is_empty() {
+            return Ok(0);
+        }
+        if let Some(version) = self.0.get(group) {
+            return Ok(version);
         }
         let chat = ConversationId::group(group);
         let head: Option<Head> = store.find(key![chat.as_str()]).await?;
-        self.raise(group, head.map_or(0, |h| h.member_version));
-        Ok(())
-    }
-
-    /// The version at a record: its own, if it makes one.
-    pub(crate) fn at(&self, record: &Inbound) -> i64 {
-        if record.group_id.is_empty() {
-            return 0;
-        }
-        let applied = self.0.get(&record.group_id).unwrap_or(0);
-        let own = record.membership.as_ref().map_or(0, |m| m.version);
-        applied.max(own)
+        let version = head.map_or(0, |h| h.member_version);
+        self.raise(group, version);
+        Ok(version)
     }
 
     /// Forgets what may be stale.
@@ -74,6 +67,11 @@ impl Versions {
     }
 }
 
+/// The version at a record: its own, if it makes one.
+pub(crate) fn version_at(before: i64, record: &Inbound) -> i64 {
+    before.max(record.membership.as_ref().map_or(0, |m| m.version))
+}
+
 /// Where a change of a membership stands.
 pub(crate) struct Place {
     group: String,
@@ -85,6 +83,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn version(&self) -> i64 {
+        self.change.version
+    }
+
     /// The change that a record makes.
     pub(crate) fn of(record: &Inbound, position: Position, seq: i64) -> Option<Self> {
         let change = record.membership.clone()?;

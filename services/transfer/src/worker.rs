@@ -28,7 +28,10 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let tails = Tails::new(config.tail_entries);
-        let versions = Versions::new(config.tail_entries);
+        let versions = Versions::new(
+            config.tail_entries,
+            Duration::from_millis(config.version_ttl_ms),
+        );
         Self {
             deps,
             config,

@@ -21,12 +21,16 @@ const CHAT: &str = "sg_g";
 const NOTICES: &str = "n_g";
 
 fn worker(engines: &Engines) -> ScriptedLog {
+    worker_with(engines, Config::default())
+}
+
+fn worker_with(engines: &Engines, config: Config) -> ScriptedLog {
     let log = ScriptedLog::default();
     let deps = Deps {
         log: std::sync::Arc::new(log.clone()),
         ..engines.deps.clone()
     };
-    magpie_transfer::start(&deps, Config::default());
+    magpie_transfer::start(&deps, config);
     log
 }
 
@@ -88,8 +92,22 @@ fn stamps(log: &ScriptedLog) -> Vec<(i64, i64)> {
 
 #[tokio::test]
 async fn bounds_are_those_of_the_place_and_every_record_has_its_version() {
+    bounds_and_versions(Config::default()).await;
+}
+
+/// A record with version 0 would be pushed to nobody.
+#[tokio::test]
+async fn a_version_that_is_forgotten_while_its_record_is_worked_on_is_stamped_all_the_same() {
+    let config = Config {
+        version_ttl_ms: 0,
+        ..Config::default()
+    };
+    bounds_and_versions(config).await;
+}
+
+async fn bounds_and_versions(config: Config) {
     let engines = Engines::new().await;
-    let (log, store) = (worker(&engines), &engines.deps.store);
+    let (log, store) = (worker_with(&engines, config), &engines.deps.store);
     log.feed([
         at(0, &said("m1")),
         at(1, &record("revoke", NOTICES, true, None)),

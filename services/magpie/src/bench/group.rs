@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{self, Socket};
-use crate::admin::Api;
+use crate::{admin::Api, output::say};
 
 /// How long the last deliveries are waited for.
 const TAIL: Duration = Duration::from_secs(10);
@@ -110,6 +110,9 @@ impl Crowd {
             tokio::time::sleep(LOOK).await;
         }
         let seen = self.seen.borrow();
+        if seen.wrong > 0 {
+            say(&format!("  {} frames were wrong", seen.wrong));
+        }
         Ok(Outcome {
             deliveries: seen.deliveries,
             clean: seen.deliveries == wanted && seen.wrong == 0,
@@ -191,7 +194,13 @@ fn take(seen: &RefCell<Seen>, chat: &str, last: &mut i64, frame: &Bytes) {
         return;
     };
     if response.req_identifier != reqs::PUSH_MSG {
-        seen.wrong += u64::from(response.err_code != 0);
+        if response.err_code != 0 {
+            seen.wrong += 1;
+            say(&format!(
+                "  refused: {} {}",
+                response.err_code, response.err_msg
+            ));
+        }
         return;
     }
     let Ok(push) = PushMessages::decode(response.data.unwrap_or_default()) else {
@@ -199,7 +208,12 @@ fn take(seen: &RefCell<Seen>, chat: &str, last: &mut i64, frame: &Bytes) {
         return;
     };
     for msg in push.msgs.get(chat).into_iter().flat_map(|m| &m.msgs) {
-        seen.wrong += u64::from(*last != 0 && msg.seq != *last + 1);
+        if *last != 0 && msg.seq != *last + 1 {
+            if seen.wrong == 0 {
+                say(&format!("  after number {last} came {}", msg.seq));
+            }
+            seen.wrong += 1;
+        }
         *last = msg.seq;
         // The line that tells of the group's beginning is none of the run's.
         seen.deliveries += u64::from(msg.content_type == 101);
