@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Longest request body, bytes.
     pub max_body_bytes: usize,
-    /// Memory for all request bodies under way beyond the first 64 KiB of each, bytes; the next large one is answered 429.
+    /// Memory for all request bodies under way beyond the first 4 KiB of each, bytes; the next large one is answered 429.
     pub max_bodies_bytes: usize,
     /// Open connections; the next one waits to be accepted.
     pub max_connections: usize,
-    /// Requests being worked on; the next one is answered 429.
+    /// Requests being worked on, their bodies having arrived; the next one is answered 429.
     pub max_requests: usize,
     /// How long a request may take, body included, in milliseconds.
     pub request_timeout_ms: u64,

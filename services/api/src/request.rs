@@ -32,7 +32,7 @@ const PULLS: [&str; 3] = [
 ];
 
 /// This much of a body needs no part of the memory for bodies. A caller without a token can't send more.
-const SMALL_BODY: usize = 64 << 10;
+const SMALL_BODY: usize = 4 << 10;
 
 /// The API, shared by all connections.
 pub(crate) struct Api {
@@ -68,9 +68,6 @@ impl Api {
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Ok(_permit) = self.requests.try_acquire() else {
-            return answer::respond(Err(Error::from(Code::RATE_LIMITED).into()));
-        };
         let started = Instant::now();
         let limit = Duration::from_millis(self.config.request_timeout_ms);
         let (parts, body) = request.into_parts();
@@ -146,7 +143,10 @@ impl Api {
                 return Err(Failure::Unbound(Error::args("the server stopped before the body was there")));
             }
         };
-        // A client that is slow to send has no turn yet.
+        // A client that is slow to send counts from here on, and has no turn yet.
+        let Ok(_counted) = self.requests.try_acquire() else {
+            return Err(Error::from(Code::RATE_LIMITED).into());
+        };
         let _turn = if PULLS.contains(&route.path) {
             self.pulls.acquire().await.ok()
         } else {

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -417,6 +417,30 @@ async fn too_many_requests_are_refused_at_once() {
     .await;
     let answer = world.post("", "/auth/get_admin_token", json!({})).await;
     assert_eq!((answer.status, answer.code()), (429, 429));
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_arrive_keep_nobody_else_out() {
+    let world = world(magpie_api::Config {
+        max_requests: 1,
+        ..Default::default()
+    })
+    .await;
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        let head = "POST /auth/get_admin_token HTTP/1.1\r\nhost: h\r\noperationID: o\r\ncontent-length: 9\r\n\r\n{";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    world.admin().await;
+    // They are still taken for what they may become.
+    for socket in &mut slow {
+        socket.write_all(b"\"a\":\"b\"").await.unwrap();
+        let mut answer = vec![0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200");
+    }
 }
 
 #[tokio::test]

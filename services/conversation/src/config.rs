@@ -10,6 +10,8 @@ pub struct Config {
     pub max_page: usize,
     /// Most owners or conversations named in one request.
     pub max_ids: usize,
+    /// Longest extension and longest attached info of a record, bytes each.
+    pub max_text_bytes: usize,
     /// Elements that are kept between the pages of a walk through a long list, all users together.
     pub kept_elements: u64,
     /// Members who are told of one mention or announcement before its place is stored.
@@ -23,6 +25,7 @@ impl Default for Config {
         Self {
             max_page: 50_000,
             max_ids: 10_000,
+            max_text_bytes: 16 << 10,
             kept_elements: 100_000,
             mention_page: 500,
             concurrency: 16,

@@ -88,12 +88,15 @@ impl Records {
         follow: Follow,
     ) -> Result<Option<Conversation>> {
         let key = key![owner, about.conversation_id.as_str()];
+        let limit = self.config.max_text_bytes;
         pending::change(self.deps.store.as_ref(), key, |found| {
             let Some(mut record) = found.filter(Conversation::is_present) else {
                 let mut record = blank(owner, about);
+                patch.check(limit, &record)?;
                 patch.apply(&mut record);
                 return Ok(Some((record, follow.0 | Follow::CREATED)));
             };
+            patch.check(limit, &record)?;
             let as_wanted = !patch.apply(&mut record)
                 && record.pending.is_empty()
                 && !follow.has(Follow::PRIVATE);

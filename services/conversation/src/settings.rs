@@ -123,6 +123,22 @@ impl Patch {
         }
     }
 
+    /// 1001 if a text that changes the record is longer than `limit` bytes.
+    pub(crate) fn check(&self, limit: usize, record: &Conversation) -> Result<()> {
+        for (name, wanted, found) in [
+            ("ex", &self.ex, &record.ex),
+            ("attachedInfo", &self.attached_info, &record.attached_info),
+        ] {
+            if wanted
+                .as_ref()
+                .is_some_and(|w| w.len() > limit && w != found)
+            {
+                return Err(Error::args(format!("{name} is longer than {limit} bytes")));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether anything but burn-after-reading is set.
     fn has_more_than_private(&self) -> bool {
         let rest = Self {

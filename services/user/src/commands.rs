@@ -12,7 +12,7 @@ use magpie_service::{
     notification::{self, Notification},
     pending,
 };
-use magpie_store::{Document as _, documents::UserCommand, key};
+use magpie_store::{Document as _, Documents as _, documents::UserCommand, key};
 use magpie_types::{Error, Result, msg::content_type, time::now_ms};
 
 use crate::users::{Users, check_length};
@@ -80,10 +80,13 @@ impl Users {
     ) -> Result<()> {
         self.check_values(&values)?;
         let store = self.store.as_ref();
-        let prefix = key![place.user_id.as_str()];
-        let all = store.count(UserCommand::SCHEMA, "key", prefix).await?;
-        if all >= self.config.max_commands {
-            return Err(Error::args("the user has too many such records"));
+        let found: Option<UserCommand> = store.find(place.key()).await?;
+        if !found.is_some_and(|command| command.is_present()) {
+            let prefix = key![place.user_id.as_str()];
+            let all = store.count(UserCommand::SCHEMA, "key", prefix).await?;
+            if all >= self.config.max_commands {
+                return Err(Error::args("the user has too many such records"));
+            }
         }
         let written = pending::change(store, place.key(), |_: Option<UserCommand>| {
             let new = UserCommand {
@@ -167,7 +170,7 @@ impl Users {
         let fields = [("value", text(&values.value)), ("ex", text(&values.ex))];
         check_length(
             &fields.each_ref().map(|(name, text)| (*name, text.as_str())),
-            self.config.max_field_bytes,
+            self.config.max_command_bytes,
         )
     }
 

@@ -16,8 +16,10 @@ pub struct Config {
     pub max_field_bytes: usize,
     /// How long a gateway may take to say who is connected to it, in milliseconds.
     pub gateway_timeout_ms: u64,
-    /// Most notes (user commands) that one user may have.
+    /// Most notes (user commands) that one user may have; those that he deleted of late count.
     pub max_commands: u64,
+    /// Longest value and longest extension of a note, bytes each. All notes of a user are one answer.
+    pub max_command_bytes: usize,
 }
 
 impl Default for Config {
@@ -28,7 +30,8 @@ impl Default for Config {
             max_users: 10_000,
             max_field_bytes: 16 << 10,
             gateway_timeout_ms: 2_000,
-            max_commands: 10_000,
+            max_commands: 1_000,
+            max_command_bytes: 8 << 10,
         }
     }
 }

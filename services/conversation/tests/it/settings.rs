@@ -38,6 +38,30 @@ async fn a_setting_makes_the_record_and_is_announced_once() {
 }
 
 #[tokio::test]
+async fn texts_have_a_longest_value() {
+    let (world, client) = start().await;
+    let text = |bytes| {
+        Some(StringValue {
+            value: "x".repeat(bytes),
+        })
+    };
+    for (bytes, code) in [(16 << 10, 0), ((16 << 10) + 1, 1001)] {
+        let ex = ConversationReq {
+            ex: text(bytes),
+            ..with_u2()
+        };
+        let info = ConversationReq {
+            attached_info: text(bytes),
+            ..with_u2()
+        };
+        for wanted in [ex, info] {
+            assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, code);
+        }
+    }
+    assert_eq!(world.sent().len(), 2);
+}
+
+#[tokio::test]
 async fn burn_after_reading_is_set_on_both_sides_and_told_in_the_chat() {
     let (world, client) = start().await;
     let private = ConversationReq {
