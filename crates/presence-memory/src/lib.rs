@@ -1,6 +1,9 @@
 //! Presence of one process, in memory: entries die with the process that owns them, so there are no leases to expire.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
@@ -14,6 +17,7 @@ const CHANGES: usize = 4096;
 /// See the crate's documentation.
 pub struct MemoryPresence {
     users: DashMap<UserId, Vec<(GatewayId, Platforms)>>,
+    gateways: RwLock<BTreeSet<GatewayId>>,
     changes: broadcast::Sender<Change>,
     notices: broadcast::Sender<Notice>,
 }
@@ -23,9 +27,24 @@ impl MemoryPresence {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             users: DashMap::new(),
+            gateways: RwLock::default(),
             changes: broadcast::channel(CHANGES).0,
             notices: broadcast::channel(CHANGES).0,
         })
+    }
+
+    fn know(&self, gateway: &GatewayId) {
+        let known = {
+            let all = self.gateways.read().unwrap_or_else(PoisonError::into_inner);
+            all.contains(gateway)
+        };
+        if !known {
+            let mut all = self
+                .gateways
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            all.insert(Arc::clone(gateway));
+        }
     }
 
     fn set(&self, gateway: &GatewayId, user: &UserId, platforms: Platforms) {
@@ -61,17 +80,23 @@ impl MemoryPresence {
 #[async_trait]
 impl Presence for MemoryPresence {
     async fn report(&self, gateway: &GatewayId, users: &[(UserId, Platforms)]) -> Result<()> {
+        self.know(gateway);
         for (user, platforms) in users {
             self.set(gateway, user, *platforms);
         }
         Ok(())
     }
 
-    async fn renew(&self, _gateway: &GatewayId) -> Result<Vec<UserId>> {
+    async fn renew(&self, gateway: &GatewayId) -> Result<Vec<UserId>> {
+        self.know(gateway);
         Ok(Vec::new())
     }
 
     async fn leave(&self, gateway: &GatewayId) -> Result<()> {
+        self.gateways
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(gateway);
         let users: Vec<UserId> = self
             .users
             .iter()
@@ -82,6 +107,11 @@ impl Presence for MemoryPresence {
             self.set(gateway, &user, Platforms::default());
         }
         Ok(())
+    }
+
+    async fn gateways(&self) -> Result<Vec<GatewayId>> {
+        let all = self.gateways.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(all.iter().cloned().collect())
     }
 
     async fn lookup(&self, users: &[UserId]) -> Result<Lookup> {

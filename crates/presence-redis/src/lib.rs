@@ -235,6 +235,21 @@ impl Presence for RedisPresence {
         }
     }
 
+    /// A gateway has a mark in every bucket.
+    async fn gateways(&self) -> Result<Vec<GatewayId>> {
+        let run = Run {
+            code: &LOOKUP,
+            keys: vec![self.keys.bucket(0)],
+            arguments: Vec::new(),
+        };
+        let mut live = Vec::new();
+        for result in self.link.run(&[run]).await? {
+            let found = Found::parse(result.map_err(unavailable)?)?;
+            live.extend(found.marks.into_keys().map(GatewayId::from));
+        }
+        Ok(live)
+    }
+
     async fn lookup(&self, users: &[UserId]) -> Result<Lookup> {
         let mut buckets: Vec<Vec<usize>> = vec![Vec::new(); BUCKETS];
         for (n, user) in users.iter().enumerate() {

@@ -39,6 +39,7 @@ macro_rules! conformance_tests {
             the_last_report_of_a_gateway_counts,
             every_platform_comes_back,
             gateways_report_for_themselves,
+            gateways_are_known_until_they_leave,
             a_lookup_answers_in_the_order_of_its_question,
             ids_may_hold_any_character,
             many_users_are_reported_and_looked_up_at_once,

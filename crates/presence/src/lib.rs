@@ -148,6 +148,9 @@ pub trait Presence: Send + Sync + 'static {
     /// Ends all entries of a gateway.
     async fn leave(&self, gateway: &GatewayId) -> Result<()>;
 
+    /// The gateways that a lookup may name: those that have renewed or reported, have not left, and are trusted.
+    async fn gateways(&self) -> Result<Vec<GatewayId>>;
+
     /// Where these users are.
     async fn lookup(&self, users: &[UserId]) -> Result<Lookup>;
 

@@ -2,7 +2,7 @@
 
 use magpie_discovery::{Channel, SharedRegistry, name};
 use magpie_log::SharedLog;
-use magpie_presence::{Lookup, Places, PresenceError, SharedPresence};
+use magpie_presence::{GatewayId, Lookup, Places, PresenceError, SharedPresence};
 use magpie_store::SharedStore;
 use magpie_types::UserId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +32,20 @@ impl Deps {
     /// A channel to a service, for a generated client.
     pub fn channel(&self, service: &'static str) -> Channel {
         self.registry.channel(service)
+    }
+
+    /// Every gateway that may have connections; an error only if presence can't be read and no gateway is registered.
+    pub async fn gateways(&self) -> Result<Vec<GatewayId>, PresenceError> {
+        let registered = self.registry.instances(name::GATEWAY).into_iter();
+        let mut all: Vec<GatewayId> = registered.map(|(id, _)| id.into()).collect();
+        match self.presence.gateways().await {
+            Ok(known) => all.extend(known),
+            Err(error) if all.is_empty() => return Err(error),
+            Err(_) => metrics::counter!("magpie_presence_blind_total").increment(1),
+        }
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
     }
 
     /// Where users are connected. While presence can't be read every registered gateway is unknown and so to be asked, for

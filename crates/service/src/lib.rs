@@ -10,6 +10,7 @@ pub mod internal;
 pub mod invalidation;
 pub mod listen;
 pub mod lists;
+pub mod members;
 pub mod notification;
 pub mod ops;
 pub mod pending;

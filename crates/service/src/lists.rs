@@ -16,16 +16,39 @@ use md5::{Digest as _, Md5};
 /// Longest list that is read as a whole.
 pub const MAX_LIST: usize = 100_000;
 
-/// Every document whose index starts with `prefix`, in the order of the index.
+/// Every document whose index starts with `prefix`, in the order of the index; at most [`MAX_LIST`] and what a page has beyond.
 pub async fn all<D: Document>(
     store: &dyn Store,
     index: &'static str,
     prefix: Vec<Value>,
 ) -> Result<Vec<D>> {
+    let mut found = Vec::new();
+    let whole = each(store, index, prefix, |rows| {
+        found.extend(rows);
+        found.len() < MAX_LIST
+    });
+    if !whole.await? {
+        metrics::counter!("magpie_list_truncated_total", "collection" => D::SCHEMA.collection)
+            .increment(1);
+        tracing::warn!(
+            collection = D::SCHEMA.collection,
+            "a list is longer than {MAX_LIST}; the rest is left out"
+        );
+    }
+    Ok(found)
+}
+
+/// Shows every document whose index starts with `prefix`, in the order of the index and a page at a time, while `f` says yes.
+/// Returns whether it has shown all.
+pub async fn each<D: Document>(
+    store: &dyn Store,
+    index: &'static str,
+    prefix: Vec<Value>,
+    mut f: impl FnMut(Vec<D>) -> bool,
+) -> Result<bool> {
     let order = D::SCHEMA
         .index(index)
         .map_or_else(Vec::new, |i| order_of(D::SCHEMA, i));
-    let mut found = Vec::new();
     let mut page = Page::of(index, prefix, MAX_PAGE);
     loop {
         let rows = store.page(D::SCHEMA, page.clone()).await?;
@@ -34,20 +57,13 @@ pub async fn all<D: Document>(
             let rest = order.iter().skip(page.prefix.len());
             rest.filter_map(|&field| row.get(field).cloned()).collect()
         });
-        for row in rows {
-            found.push(D::from_row(row)?);
-        }
-        if last {
-            return Ok(found);
-        }
-        if found.len() >= MAX_LIST {
-            metrics::counter!("magpie_list_truncated_total", "collection" => D::SCHEMA.collection)
-                .increment(1);
-            tracing::warn!(
-                collection = D::SCHEMA.collection,
-                "a list is longer than {MAX_LIST}; the rest is left out"
-            );
-            return Ok(found);
+        let rows: Vec<D> = rows
+            .into_iter()
+            .map(D::from_row)
+            .collect::<Result<_, _>>()?;
+        let more = f(rows);
+        if last || !more {
+            return Ok(last);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! A store that dies in the middle of a change, as a process does: after a number of writes, nothing is written any more.
+//! A store that dies in the middle of a change, as a process does: after a number of writes, nothing is written any more. Or one
+//! that can't be read for a while.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ const WHOLE: i64 = i64::MAX;
 pub struct Fuse {
     inner: SharedStore,
     left: AtomicI64,
+    blind: AtomicBool,
 }
 
 impl Fuse {
@@ -27,6 +29,7 @@ impl Fuse {
         let fuse = Arc::new(Self {
             inner: Arc::clone(&deps.store),
             left: AtomicI64::new(WHOLE),
+            blind: AtomicBool::new(false),
         });
         let store = Arc::clone(&fuse);
         (
@@ -48,6 +51,18 @@ impl Fuse {
         self.left.swap(WHOLE, Ordering::SeqCst) < 0
     }
 
+    /// Whether documents can't be read from now on.
+    pub fn go_blind(&self, blind: bool) {
+        self.blind.store(blind, Ordering::SeqCst);
+    }
+
+    fn look(&self) -> Result<()> {
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("nothing can be read".to_owned()));
+        }
+        Ok(())
+    }
+
     fn burn(&self) -> Result<()> {
         let left = self.left.load(Ordering::SeqCst);
         if left == WHOLE || self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
@@ -64,14 +79,17 @@ impl Store for Fuse {
     }
 
     async fn get(&self, schema: &'static Schema, key: Key) -> Result<Option<Row>> {
+        self.look()?;
         self.inner.get(schema, key).await
     }
 
     async fn get_many(&self, schema: &'static Schema, keys: Vec<Key>) -> Result<Vec<Option<Row>>> {
+        self.look()?;
         self.inner.get_many(schema, keys).await
     }
 
     async fn page(&self, schema: &'static Schema, page: Page) -> Result<Vec<Row>> {
+        self.look()?;
         self.inner.page(schema, page).await
     }
 

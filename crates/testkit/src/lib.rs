@@ -4,6 +4,7 @@
 //! given a [`ScriptedLog`] instead, which hands out exactly the batches that the test wants. Used by tests only.
 
 mod fuse;
+pub mod rows;
 mod scripted;
 
 use std::{sync::Arc, time::Duration};

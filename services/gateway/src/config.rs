@@ -52,6 +52,11 @@ pub struct Config {
     pub multi_login_policy: i32,
     /// Conversations whose newest delivered seq is remembered, to drop repeats.
     pub delivered_entries: u64,
+    /// Members of large groups that are remembered, all groups together: about 80 bytes each. If the groups with traffic have more,
+    /// lists are read from the store over and over.
+    pub member_entries: u64,
+    /// Pause after the members of a group could not be read, in milliseconds.
+    pub member_backoff_ms: u64,
     /// Distance of the renewals of this gateway's presence, in milliseconds.
     pub presence_renewal_ms: u64,
     /// Longest wait for clients to go when the process stops, in milliseconds.
@@ -82,6 +87,8 @@ impl Default for Config {
             max_subscriptions: 5000,
             multi_login_policy: 1,
             delivered_entries: 100_000,
+            member_entries: 1_000_000,
+            member_backoff_ms: 200,
             presence_renewal_ms: 3_000,
             drain_timeout_ms: 10_000,
         }
@@ -111,6 +118,10 @@ impl Config {
 
     pub(crate) fn rate_patience(&self) -> Duration {
         Duration::from_millis(self.rate_patience_ms)
+    }
+
+    pub(crate) fn member_backoff(&self) -> Duration {
+        Duration::from_millis(self.member_backoff_ms)
     }
 
     pub(crate) fn presence_renewal(&self) -> Duration {

@@ -5,6 +5,7 @@
 //! delivered of a partition goes out, so that neither a stale push worker nor a takeover can reorder (design.md, Delivery); and
 //! by their seq, as a transfer worker that takes a partition over may write messages to the stored log once more.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use magpie_envelope::Codec;
 use magpie_proto::magpie::gateway::{
     DeliverReq, DeliverResp, Item, ItemResult, UserResult, delivery_server::Delivery,
 };
-use magpie_service::{Context, IntoStatus, trace};
+use magpie_service::{Context, IntoStatus, members::Receivers, trace};
 use magpie_types::ConversationId;
 use moka::sync::Cache;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -35,6 +36,11 @@ type Partition = (u64, u32);
 
 fn partition(item: &Item) -> Partition {
     (item.incarnation, item.partition)
+}
+
+/// Where a record is.
+fn position(item: &Item) -> (Partition, u64) {
+    (partition(item), item.offset)
 }
 
 /// What was delivered: the last offset of each partition of the stored log, and the newest seq of each conversation of late.
@@ -61,10 +67,12 @@ impl Delivered {
         item.seq > 0 && newest().is_some_and(|newest| item.seq <= newest)
     }
 
-    /// For items of one partition, in their order.
-    fn set_seqs(&self, items: &[Item]) {
-        for item in items.iter().filter(|item| item.seq > 0 && !is_answer(item)) {
-            self.seqs.insert(item.conversation_id.clone(), item.seq);
+    /// Never back: a repeat has an older one.
+    fn raise_seqs(&self, items: &[Item]) {
+        for item in items.iter().filter(|item| item.seq > 0) {
+            if !is_answer(item) && !self.has_seq(item) {
+                self.seqs.insert(item.conversation_id.clone(), item.seq);
+            }
         }
     }
 }
@@ -83,18 +91,62 @@ impl Delivery for DeliveryService {
         Context::of(&request)?
             .require_internal()
             .map_err(IntoStatus::into_status)?;
-        let items = request.into_inner().items;
+        let mut items = request.into_inner().items;
+        read_lists(&self.0, &items).await;
         let mut results = Vec::with_capacity(items.len());
-        for run in items.chunk_by(|a, b| partition(a) == partition(b)) {
-            deliver_run(&self.0, run, &mut results);
+        for record in items.chunk_by_mut(|a, b| position(a) == position(b)) {
+            // Nothing may come between the two: what a list has followed is to be delivered, or a repeat would miss who has left.
+            find_receivers(&self.0, record).await?;
+            deliver_record(&self.0, record, &mut results);
         }
         Ok(Response::new(DeliverResp { results }))
     }
 }
 
-/// Items of one partition. Several items of one call may share an offset and a seq: a message for many users, in parts. So they
-/// are compared with what came before the call.
-fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
+/// Reads the lists of members that the first items of groups need, so that the groups do not wait for each other.
+async fn read_lists(hub: &Hub, items: &[Item]) {
+    let mut groups = HashSet::new();
+    let mut firsts = Vec::new();
+    for audience in items.iter().filter_map(|item| item.audience.as_ref()) {
+        if groups.insert(audience.group_id.as_str()) {
+            firsts.push(audience);
+        }
+    }
+    hub.members.prepare(&firsts).await;
+}
+
+/// Names the users of this gateway who belong to the audiences. Waits for the store; push gives up waiting, in the end.
+async fn find_receivers(hub: &Hub, items: &mut [Item]) -> Result<(), Status> {
+    for item in items {
+        let Some(audience) = &item.audience else {
+            continue;
+        };
+        item.user_ids = loop {
+            let pick = |receivers: &Receivers<'_>| hub.registry.among(receivers);
+            match hub.members.receivers(audience, pick).await {
+                Ok(found) => {
+                    let found = found.unwrap_or_default().into_iter();
+                    break found.map(String::from).collect();
+                }
+                Err(e) => tracing::warn!(
+                    group = audience.group_id,
+                    error = e.report(),
+                    "the members of a group can't be read"
+                ),
+            }
+            tokio::select! {
+                () = hub.deps.shutdown.cancelled() => {
+                    return Err(Status::unavailable("the gateway stops"));
+                }
+                () = tokio::time::sleep(hub.config.member_backoff()) => {}
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Items of one record: a message for many users may come in parts. So they are compared with what came before the record.
+fn deliver_record(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
     let Some(first) = run.first() else { return };
     let position = hub.delivered.offset(partition(first));
     let mut last = position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +164,7 @@ fn deliver_run(hub: &Hub, run: &[Item], results: &mut Vec<ItemResult>) {
             *last = (*last).max(Some(item.offset));
         }
     }
-    hub.delivered.set_seqs(run);
+    hub.delivered.raise_seqs(run);
 }
 
 /// Writes an item to its receivers. A repeated one is not written; its receivers had it, or will have synchronised since.
@@ -158,7 +210,7 @@ fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
                 platform_ids.push(conn.platform.number());
             }
         });
-        if !platform_ids.is_empty() {
+        if item.audience.is_none() && !platform_ids.is_empty() {
             users.push(UserResult {
                 user_id: user_id.clone(),
                 platform_ids,

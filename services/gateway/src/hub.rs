@@ -18,7 +18,7 @@ use magpie_proto::openim::msggateway::MultiTerminalLoginCheckReq;
 use magpie_proto::openim::msggateway::msg_gateway_client::MsgGatewayClient;
 use magpie_proto::openim::push::push_msg_service_client::PushMsgServiceClient;
 use magpie_proto::status::from_status;
-use magpie_service::{Caller, Context, Deps};
+use magpie_service::{Caller, Context, Deps, members::Members};
 use magpie_types::{Code, Error, Platform, Result, UserId, ids};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
@@ -52,6 +52,8 @@ pub(crate) struct Hub {
     pub(crate) registry: Registry,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) delivered: Delivered,
+    /// Of large groups.
+    pub(crate) members: Members,
     /// Connections, those in their handshake included.
     open: AtomicUsize,
     /// Random part of connection ids, so that those of two processes differ.
@@ -91,6 +93,7 @@ impl Hub {
             deps: deps.clone(),
             pulls: Semaphore::new(config.max_pulls.max(1)),
             delivered: Delivered::new(config.delivered_entries),
+            members: Members::new(deps, usize::MAX, config.member_entries),
             config,
             started: tokio::time::Instant::now(),
             id,

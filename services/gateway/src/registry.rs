@@ -5,6 +5,8 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use magpie_presence::Platforms;
+use magpie_service::members::Receivers;
+use magpie_types::UserId;
 
 use crate::conn::Conn;
 
@@ -44,6 +46,20 @@ impl Registry {
         if let Some(conns) = self.users.get(user) {
             conns.iter().for_each(&mut f);
         }
+    }
+
+    /// Those of the receivers who are connected. Walks the smaller set: the users here, or the receivers.
+    pub(crate) fn among(&self, receivers: &Receivers<'_>) -> Vec<UserId> {
+        if receivers.at_most() < self.users.len() {
+            let here = receivers
+                .iter()
+                .filter(|id| self.users.contains_key(id.as_str()));
+            return here.cloned().collect();
+        }
+        let users = self.users.iter();
+        let here = users.filter(|conns| receivers.contains(conns.key()));
+        here.filter_map(|conns| UserId::new(&**conns.key()).ok())
+            .collect()
     }
 
     /// The connections of a user now.

@@ -14,6 +14,11 @@ pub struct Config {
     pub deliver_timeout_ms: u64,
     /// Conversations whose newest pushed seq is remembered, to drop repeats.
     pub pushed_entries: u64,
+    /// How long one gateway may take for a batch with records of large groups while it answers otherwise, milliseconds: it may
+    /// have to read their members first. Below the 30 s that any call may take.
+    pub audience_timeout_ms: u64,
+    /// Members of the largest group whose receivers are looked up here; those of a larger one are found by every gateway.
+    pub largest_group: usize,
     /// Members of groups that are remembered, all groups together.
     pub member_entries: u64,
     /// Pause after a failure of the log or of presence, milliseconds.
@@ -27,6 +32,8 @@ impl Default for Config {
             batch_bytes: 4 << 20,
             deliver_timeout_ms: 2000,
             pushed_entries: 100_000,
+            audience_timeout_ms: 10_000,
+            largest_group: 1000,
             member_entries: 2_000_000,
             backoff_ms: 200,
         }

@@ -6,7 +6,8 @@
 //! missed at once, and the other gateways are not delayed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,9 @@ use magpie_service::{Context, Deps};
 use magpie_store::{
     Change, Documents as _, SharedStore, documents::Missed, key, store::Result as StoreResult,
 };
+use tokio::time::{Instant, error::Elapsed, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::Status;
 
 use crate::Config;
 
@@ -29,6 +32,7 @@ pub(crate) struct Gateways {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     timeout: Duration,
+    patience: Duration,
     pause: Duration,
     state: Arc<Mutex<State>>,
 }
@@ -41,6 +45,8 @@ struct State {
     ways: HashMap<String, Channel>,
     /// Gateways that have not answered, with whether a probe is under way.
     silent: HashMap<GatewayId, bool>,
+    /// Gateways whose last batch with a large group took too long: they get no more time than others until one does not.
+    slow: HashSet<GatewayId>,
 }
 
 impl Gateways {
@@ -51,6 +57,7 @@ impl Gateways {
             tasks: deps.tasks.clone(),
             shutdown: deps.shutdown.clone(),
             timeout: Duration::from_millis(config.deliver_timeout_ms),
+            patience: Duration::from_millis(config.audience_timeout_ms),
             pause: Duration::from_millis(config.backoff_ms),
             state: Arc::default(),
         }
@@ -69,7 +76,7 @@ impl Gateways {
         }
         let reason = match self.way(&gateway) {
             None => "it is not registered".to_owned(),
-            Some(way) => match tokio::time::timeout(self.timeout, call(way, items)).await {
+            Some(way) => match self.bring(&gateway, way, items).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(status)) => {
                     self.state().ways.remove(&*gateway);
@@ -84,6 +91,36 @@ impl Gateways {
         };
         tracing::warn!(%gateway, reason, "a gateway has missed a batch");
         self.missed(&gateway).await
+    }
+
+    /// Hands the items over within the time that it may take.
+    async fn bring(
+        &self,
+        gateway: &GatewayId,
+        way: Channel,
+        items: Vec<Item>,
+    ) -> Result<Result<(), Status>, Elapsed> {
+        let may_read = items.iter().any(|item| item.audience.is_some());
+        let mut end = Instant::now();
+        if may_read && !self.state().slow.contains(gateway) {
+            end += self.patience;
+        }
+        let mut call = pin!(call(way.clone(), items));
+        loop {
+            let done = timeout(self.timeout, &mut call).await;
+            let goes_on = done.is_err() && Instant::now() < end;
+            if goes_on && answers(&way, self.timeout).await {
+                continue;
+            }
+            if may_read {
+                let slow = &mut self.state().slow;
+                match done {
+                    Ok(Ok(())) => slow.remove(gateway),
+                    _ => slow.insert(Arc::clone(gateway)),
+                };
+            }
+            return done;
+        }
     }
 
     /// The way to this gateway and no other: one that got another's deliveries would take its own for repeats.
@@ -110,14 +147,12 @@ impl Gateways {
             return;
         }
         let (way, state) = (self.way(gateway), Arc::clone(&self.state));
-        let (gateway, timeout) = (Arc::clone(gateway), self.timeout);
+        let (gateway, limit) = (Arc::clone(gateway), self.timeout);
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
             let answers = async {
                 match way {
-                    Some(way) => tokio::time::timeout(timeout, call(way, Vec::new()))
-                        .await
-                        .is_ok_and(|answer| answer.is_ok()),
+                    Some(way) => answers(&way, limit).await,
                     None => false,
                 }
             };
@@ -132,6 +167,7 @@ impl Gateways {
                 state.silent.insert(Arc::clone(&gateway), false);
                 // A gateway that is gone is named by nobody any more; one that comes back is found again.
                 state.ways.remove(&*gateway);
+                state.slow.remove(&*gateway);
             }
         });
     }
@@ -158,7 +194,13 @@ impl Gateways {
     }
 }
 
-async fn call(way: Channel, items: Vec<Item>) -> Result<(), tonic::Status> {
+/// Whether the gateway answers a call with nothing in it.
+async fn answers(way: &Channel, limit: Duration) -> bool {
+    let answer = timeout(limit, call(way.clone(), Vec::new()));
+    answer.await.is_ok_and(|answer| answer.is_ok())
+}
+
+async fn call(way: Channel, items: Vec<Item>) -> Result<(), Status> {
     let request = Context::internal("push").request(DeliverReq { items });
     let mut client = DeliveryClient::new(way).max_decoding_message_size(usize::MAX);
     client.deliver(request).await.map(drop)

@@ -3,12 +3,11 @@
 //! A consumer of the stored log: who receives, where they are connected, one call per gateway and batch. It commits after the
 //! gateways have answered, or after the store knows of each one that has missed something. Also forgets offline-push tokens at logout.
 //!
-//! - `worker`: the consumer. `members`: who receives a group's record. `gateways`: calls of gateways, and giving one up. `grpc`: the `openim.push` service.
+//! - `worker`: the consumer. `gateways`: calls of gateways, and giving one up. `grpc`: the `openim.push` service.
 
 mod config;
 mod gateways;
 mod grpc;
-mod members;
 mod worker;
 
 use magpie_proto::openim::push::push_msg_service_server::PushMsgServiceServer;

@@ -2,10 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use indexmap::IndexSet;
 use magpie_log::{Batch, BatchLimits, Record, Topic};
-use magpie_presence::GatewayId;
-use magpie_proto::magpie::{gateway::Item, log::Stored};
-use magpie_service::{Deps, trace};
+use magpie_presence::{GatewayId, Lookup, PresenceError};
+use magpie_proto::magpie::{
+    gateway::{Audience, Item},
+    log::Stored,
+};
+use magpie_service::{
+    Deps,
+    members::{self, Members},
+    trace,
+};
 use magpie_types::UserId;
 use moka::sync::Cache;
 use prost::Message as _;
@@ -14,7 +22,6 @@ use tracing::{Span, info_span};
 use crate::{
     Config,
     gateways::{Gateways, Stopped},
-    members::Members,
 };
 
 /// The consumer group of all push instances.
@@ -33,7 +40,7 @@ impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let pushed = Cache::builder().max_capacity(config.pushed_entries).build();
         let gateways = Gateways::new(&deps, &config);
-        let members = Members::new(&deps, config.member_entries);
+        let members = Members::new(&deps, config.largest_group, config.member_entries);
         Self {
             deps,
             config,
@@ -111,51 +118,50 @@ impl Worker {
         if records.is_empty() {
             return Ok(());
         }
-        let mut audiences = Vec::with_capacity(records.len());
-        for (_, stored, _) in &records {
-            audiences.push(self.audience(stored).await?);
-        }
-        let mut users: HashMap<&UserId, usize> = HashMap::new();
-        let mut ids: Vec<UserId> = Vec::new();
-        for receiver in audiences.iter().flatten() {
-            users.entry(receiver).or_insert_with(|| {
-                ids.push(receiver.clone());
-                ids.len() - 1
+        let mut ids: IndexSet<UserId> = IndexSet::new();
+        let mut receivers = Vec::with_capacity(records.len());
+        for (_, stored, _) in &mut records {
+            receivers.push(match self.receivers(stored).await? {
+                Receivers::Users(users) => {
+                    let places = users.into_iter().map(|user| ids.insert_full(user).0);
+                    Places::Of(places.collect())
+                }
+                Receivers::Audience(audience) => Places::Everywhere(audience),
             });
         }
-        let lookup = loop {
-            match self.deps.whereabouts(&ids).await {
-                Ok(lookup) => break lookup,
-                Err(e) => {
-                    tracing::warn!(error = %e, "presence can't be read, and no gateway is registered")
-                }
-            }
-            self.pause().await?;
-        };
+        let ids = Vec::from_iter(ids);
+        let lookup = self.told(|| self.deps.whereabouts(&ids)).await?;
+        let mut all = Vec::new();
+        if receivers.iter().any(|r| matches!(r, Places::Everywhere(_))) {
+            all = self.told(|| self.deps.gateways()).await?;
+        }
         let mut calls: HashMap<GatewayId, Vec<Item>> = HashMap::new();
-        for ((record, stored, span), audience) in records.iter().zip(&audiences) {
-            let mut targets: HashMap<GatewayId, Vec<String>> = HashMap::new();
-            for receiver in audience {
-                let places = users.get(receiver).and_then(|at| lookup.users.get(*at));
-                let known = places.iter().flat_map(|p| &p.gateways).map(|(g, _)| g);
-                for gateway in known.chain(&lookup.unknown) {
-                    let here = match targets.get_mut(gateway) {
-                        Some(here) => here,
-                        None => targets.entry(Arc::clone(gateway)).or_default(),
-                    };
-                    // An unknown gateway may be a known place of this user too.
-                    if here.last().map(String::as_str) != Some(receiver.as_str()) {
-                        here.push(receiver.to_string());
+        for ((record, stored, span), receivers) in records.iter().zip(receivers) {
+            let whole = item(record, stored, span);
+            let targets = match receivers {
+                Places::Everywhere(audience) => {
+                    span.record("gateways", all.len());
+                    for gateway in &all {
+                        let item = Item {
+                            audience: Some(audience.clone()),
+                            ..whole.clone()
+                        };
+                        calls.entry(Arc::clone(gateway)).or_default().push(item);
                     }
+                    continue;
                 }
-            }
-            span.record("receivers", audience.len());
+                Places::Of(users) => {
+                    span.record("receivers", users.len());
+                    targets(&users, &ids, &lookup)
+                }
+            };
             span.record("gateways", targets.len());
             for (gateway, user_ids) in targets {
-                calls
-                    .entry(gateway)
-                    .or_default()
-                    .push(item(record, stored, span, user_ids));
+                let item = Item {
+                    user_ids,
+                    ..whole.clone()
+                };
+                calls.entry(gateway).or_default().push(item);
             }
         }
         let calls = calls
@@ -164,15 +170,35 @@ impl Worker {
         futures::future::try_join_all(calls).await.map(drop)
     }
 
-    /// Who gets a record; waits for the store where that takes a list of members.
-    async fn audience(&self, stored: &Stored) -> Result<Vec<UserId>, Stopped> {
-        let named = |ids: &[String]| ids.iter().filter_map(|id| UserId::new(id).ok()).collect();
-        if stored.group_id.is_empty() || stored.resend {
-            return Ok(named(&stored.receiver_ids));
-        }
+    /// What presence says; waits for it.
+    async fn told<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Stopped>
+    where
+        F: Future<Output = Result<T, PresenceError>>,
+    {
         loop {
-            match self.members.audience(stored).await {
-                Ok(audience) => return Ok(audience),
+            match ask().await {
+                Ok(told) => return Ok(told),
+                Err(e) => {
+                    tracing::warn!(error = %e, "presence can't be read, and no gateway is registered")
+                }
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Who gets a record; waits for the store where that takes a list of members.
+    async fn receivers(&self, stored: &mut Stored) -> Result<Receivers, Stopped> {
+        if stored.group_id.is_empty() || stored.resend {
+            let named = stored.receiver_ids.iter();
+            let named = named.filter_map(|id| UserId::new(id).ok());
+            return Ok(Receivers::Users(named.collect()));
+        }
+        let audience = audience(stored);
+        loop {
+            let everybody = |r: &members::Receivers<'_>| r.iter().cloned().collect();
+            match self.members.receivers(&audience, everybody).await {
+                Ok(Some(users)) => return Ok(Receivers::Users(users)),
+                Ok(None) => return Ok(Receivers::Audience(audience)),
                 Err(e) => tracing::warn!(
                     group = stored.group_id,
                     error = e.report(),
@@ -200,6 +226,53 @@ impl Worker {
     }
 }
 
+/// Who gets a record.
+enum Receivers {
+    Users(Vec<UserId>),
+    /// Those of a large group, whom the gateways find.
+    Audience(Audience),
+}
+
+/// Where a record is to go.
+enum Places {
+    /// To where these users are, by their place in the lookup.
+    Of(Vec<usize>),
+    Everywhere(Audience),
+}
+
+fn audience(stored: &mut Stored) -> Audience {
+    let mut except = String::new();
+    if stored.skip_sender {
+        except.clone_from(&stored.sender_id);
+    }
+    Audience {
+        group_id: stored.group_id.clone(),
+        member_version: stored.member_version,
+        change: stored.membership.take(),
+        except,
+    }
+}
+
+/// The gateways that some users may be connected to, with those users.
+fn targets(users: &[usize], ids: &[UserId], lookup: &Lookup) -> HashMap<GatewayId, Vec<String>> {
+    let mut targets: HashMap<GatewayId, Vec<String>> = HashMap::new();
+    for at in users {
+        let (user, places) = (ids[*at].as_str(), &lookup.users[*at]);
+        let known = places.gateways.iter().map(|(gateway, _)| gateway);
+        for gateway in known.chain(&lookup.unknown) {
+            let here = match targets.get_mut(gateway) {
+                Some(here) => here,
+                None => targets.entry(Arc::clone(gateway)).or_default(),
+            };
+            // An unknown gateway may be a known place of this user too.
+            if here.last().map(String::as_str) != Some(user) {
+                here.push(user.to_owned());
+            }
+        }
+    }
+    targets
+}
+
 /// From the batch's arrival until every gateway has answered.
 fn span(stored: &Stored) -> Span {
     trace::follow(&stored.traceparent, || {
@@ -215,12 +288,14 @@ fn span(stored: &Stored) -> Span {
     })
 }
 
-fn item(record: &Record, stored: &Stored, span: &Span, user_ids: Vec<String>) -> Item {
+/// What every gateway gets of a record, but for its users.
+fn item(record: &Record, stored: &Stored, span: &Span) -> Item {
     Item {
         conversation_id: stored.conversation_id.clone(),
         msg: stored.msg.clone(),
         operation_id: stored.operation_id.clone(),
-        user_ids,
+        user_ids: Vec::new(),
+        audience: None,
         only_connection_id: if stored.resend {
             stored.connection_id.clone()
         } else {

@@ -10,12 +10,18 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "sg_g1";
 
-async fn start(history: bool) -> (Server, Rest) {
+/// Groups with more members are large ones, whose receivers the gateways find; the default, and one that all groups here are above.
+const LARGEST: [usize; 2] = [1000, 1];
+
+async fn start(history: bool, largest: usize) -> (Server, Rest) {
+    let variables = [
+        ("GROUP_HISTORY_FOR_NEW_MEMBERS", history.to_string()),
+        ("PUSH_LARGEST_GROUP", largest.to_string()),
+    ];
     let server = Server::start_with(Options {
-        env: vec![(
-            "MAGPIE_GROUP_HISTORY_FOR_NEW_MEMBERS".to_owned(),
-            history.to_string(),
-        )],
+        env: variables
+            .map(|(name, value)| (format!("MAGPIE_{name}"), value))
+            .into(),
         ..Options::default()
     })
     .await
@@ -60,7 +66,13 @@ fn seqs(messages: &[MsgData]) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_device_of_every_member_gets_what_happens_in_the_group() {
-    let (server, owner) = start(true).await;
+    for largest in LARGEST {
+        every_device_gets_what_happens(largest).await;
+    }
+}
+
+async fn every_device_gets_what_happens(largest: usize) {
+    let (server, owner) = start(true, largest).await;
     let mut devices = Vec::new();
     for (user, platform) in [("u1", 1), ("u1", 3), ("u2", 1), ("u2", 3)] {
         devices.push(server.connect(user, platform).await);
@@ -93,7 +105,13 @@ async fn every_device_of_every_member_gets_what_happens_in_the_group() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaver_has_all_before_and_a_newcomer_nothing_from_before_whatever_is_in_flight() {
-    let (server, owner) = start(false).await;
+    for largest in LARGEST {
+        leave_and_join_in_flight(largest).await;
+    }
+}
+
+async fn leave_and_join_in_flight(largest: usize) {
+    let (server, owner) = start(false, largest).await;
     owner
         .data("/group/create_group", &creation("g1", &["u2"]))
         .await;
@@ -170,7 +188,7 @@ async fn a_leaver_has_all_before_and_a_newcomer_nothing_from_before_whatever_is_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_the_middle_a_change_has_happened_completely_or_not_at_all() {
     const GROUPS: usize = 12;
-    let (mut server, owner) = start(true).await;
+    let (mut server, owner) = start(true, 1000).await;
     let id = |n: usize| format!("k{n}");
     for n in 0..GROUPS {
         owner

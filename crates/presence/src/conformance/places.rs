@@ -1,5 +1,7 @@
 //! Reports and lookups.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 use magpie_types::{Platform, UserId};
 
@@ -43,6 +45,19 @@ pub async fn every_platform_comes_back(factory: &dyn Factory) {
         let found = lookup(&presence, &[user]).await;
         assert_eq!(found, [places(&[(&g1, &[platform])])]);
     }
+}
+
+pub async fn gateways_are_known_until_they_leave(factory: &dyn Factory) {
+    let (presence, [g1, g2]) = open(factory).await;
+    let known = async || {
+        let mut known = presence.gateways().await.expect("gateways");
+        known.sort();
+        known
+    };
+    report(&presence, &g1, &id("a"), &[Platform::Ios]).await;
+    assert_eq!(known().await, [Arc::clone(&g1), Arc::clone(&g2)]);
+    presence.leave(&g1).await.expect("leave");
+    assert_eq!(known().await, [g2]);
 }
 
 pub async fn gateways_report_for_themselves(factory: &dyn Factory) {

@@ -1,9 +1,10 @@
 //! Requests, answers and pushes, and their order.
 
-use crate::world::{World, body, item};
+use crate::world::{Client, World, body, item};
 use bytes::Bytes;
 use magpie_gateway::Config;
-use magpie_proto::magpie::gateway::Item;
+use magpie_proto::magpie::gateway::{Audience, Item, ItemResult};
+use magpie_proto::magpie::log::Membership;
 use magpie_proto::openim::sdkws::PushMessages;
 use magpie_types::{Code, Error};
 use prost::Message as _;
@@ -200,6 +201,94 @@ async fn the_offsets_of_a_log_that_was_made_anew_begin_again_and_those_of_the_ol
     let pushes = client.until_answered().await;
     let seen: Vec<_> = pushes.iter().map(|r| r.operation_id.as_str()).collect();
     assert_eq!(seen, ["a", "b", "c"]);
+}
+
+/// A message to a large group, at a version of its membership.
+fn said(group: &str, offset: u64, member_version: i64) -> Item {
+    Item {
+        audience: Some(Audience {
+            group_id: group.to_owned(),
+            member_version,
+            ..Audience::default()
+        }),
+        ..item(offset, &offset.to_string(), &[])
+    }
+}
+
+/// A line that tells who came and left.
+fn moved(offset: u64, version: i64, joined: &[&str], left: &[&str]) -> Item {
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    let mut item = said("g1", offset, version);
+    item.audience.as_mut().unwrap().change = Some(Membership {
+        version,
+        joined: owned(joined),
+        left: owned(left),
+        ..Membership::default()
+    });
+    item
+}
+
+/// The operations whose messages came, put together.
+async fn got(client: &mut Client) -> String {
+    let pushes = client.until_answered().await;
+    pushes.into_iter().map(|r| r.operation_id).collect()
+}
+
+/// Rows of a group as they are after everything: c came with 2, b left with 3, and many who are not connected here.
+#[tokio::test]
+async fn the_members_of_a_large_group_are_found_among_the_connected() {
+    for others in [0, 50] {
+        let world = World::new(Config::default()).await;
+        world
+            .group("g1", 3, &[("a", 1, 0), ("b", 1, 3), ("c", 2, 0)])
+            .await;
+        let others: Vec<String> = (0..others).map(|i| format!("other{i}")).collect();
+        for other in &others {
+            world.member("g1", other, 1, 0).await;
+        }
+        let mut clients = Vec::new();
+        for who in ["a", "b", "c", "stranger", "another", "third", "fourth"] {
+            clients.push(world.connect(&format!("{who}@5")).await);
+        }
+        let items = vec![
+            said("g1", 1, 1),
+            moved(2, 2, &["c"], &[]),
+            moved(3, 3, &[], &["b"]),
+            said("g1", 4, 3),
+        ];
+        let results = world.deliver(items).await.results;
+        assert_eq!(results, vec![ItemResult::default(); 4]);
+        let mut typing = said("g1", 5, 3);
+        typing.audience.as_mut().unwrap().except = "a".to_owned();
+        world.deliver(vec![moved(3, 3, &[], &["b"]), typing]).await;
+        let mut all = Vec::new();
+        for client in &mut clients {
+            all.push(got(client).await);
+        }
+        assert_eq!(all, ["1234", "123", "2345", "", "", "", ""], "{others:?}");
+    }
+}
+
+/// The push worker dies while the gateway waits for the members of another group; the next one begins again.
+#[tokio::test]
+async fn a_call_that_is_cut_off_and_made_again_leaves_nobody_out() {
+    let world = World::new(Config::default()).await;
+    world.group("g1", 2, &[("a", 1, 0), ("b", 1, 2)]).await;
+    world.group("g2", 1, &[("a", 1, 0)]).await;
+    let mut stays = world.connect("a@5").await;
+    let mut leaves = world.connect("b@5").await;
+    world.deliver(vec![said("g1", 1, 1)]).await;
+    assert_eq!(stays.response().await.operation_id, "1");
+    world.fuse.go_blind(true);
+    let items = || vec![said("g1", 2, 1), moved(3, 2, &[], &["b"]), said("g2", 4, 1)];
+    tokio::select! {
+        _ = world.deliver(items()) => panic!("the members of g2 can't be read"),
+        _ = async { [stays.response().await, stays.response().await] } => {}
+    }
+    world.fuse.go_blind(false);
+    world.deliver(items()).await;
+    assert_eq!(got(&mut leaves).await, "123");
+    assert_eq!(got(&mut stays).await, "4");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use magpie_store::{
     documents::{Missed, SCHEMAS},
 };
 use magpie_store_sqlite::SqliteStore;
+use magpie_testkit::{Fuse, rows};
 use magpie_types::{Code, Error};
 use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -112,6 +113,7 @@ pub(crate) struct World {
     pub(crate) marked: Arc<Mutex<Vec<String>>>,
     pub(crate) sent: mpsc::UnboundedReceiver<Sent>,
     pub(crate) server: JoinHandle<()>,
+    pub(crate) fuse: Arc<Fuse>,
     services: Arc<Services>,
     _dir: tempfile::TempDir,
 }
@@ -146,6 +148,7 @@ impl World {
             invalidations: Default::default(),
             admins: Arc::from(["admin".to_owned()]),
         };
+        let (fuse, deps) = Fuse::new(&deps);
         let marked = Arc::new(Mutex::new(Vec::new()));
         let (to_test, sent) = mpsc::unbounded_channel();
         services
@@ -169,6 +172,7 @@ impl World {
             marked,
             sent,
             server,
+            fuse,
             services,
             _dir: dir,
         }
@@ -205,6 +209,20 @@ impl World {
             .await
             .unwrap()
             .0
+    }
+
+    /// Makes a group at this version with these members: who, the version that let him in, and the one that let him out.
+    pub(crate) async fn group(&self, id: &str, version: i64, members: &[(&str, i64, i64)]) {
+        let store = &self.deps.store;
+        store.add(rows::group(id, "a", 0, version)).await.unwrap();
+        for (who, joined, left) in members {
+            self.member(id, who, *joined, *left).await;
+        }
+    }
+
+    pub(crate) async fn member(&self, group: &str, who: &str, joined: i64, left: i64) {
+        let row = rows::member(group, who, joined, left);
+        self.deps.store.add(row).await.unwrap();
     }
 
     pub(crate) async fn deliver(&self, items: Vec<Item>) -> DeliverResp {

@@ -17,7 +17,7 @@ use magpie_store::{
     documents::{Group, GroupMember},
     key,
 };
-use magpie_testkit::{admin, code, register, until, user};
+use magpie_testkit::{admin, code, register, rows, until, user};
 
 use crate::world::{World, message};
 
@@ -37,51 +37,16 @@ async fn start() -> World {
 }
 
 fn group(status: i32) -> Group {
-    let text = String::new;
     Group {
-        group_id: "g1".to_owned(),
-        name: text(),
-        notification: text(),
-        notification_update_time: 0,
-        notification_user_id: text(),
-        introduction: text(),
-        face_url: text(),
-        ex: text(),
-        owner_id: "u1".to_owned(),
-        creator_id: "u1".to_owned(),
-        create_time: 1,
-        member_count: 4,
         status,
-        group_type: 2,
-        need_verification: 0,
-        look_member_info: 0,
-        apply_member_friend: 0,
-        member_version: 1,
-        pending: Default::default(),
-        rev: 1,
-        change: Default::default(),
+        ..rows::group("g1", "u1", 4, 1)
     }
 }
 
 fn member(who: &str, role_level: i32) -> GroupMember {
-    let text = String::new;
     GroupMember {
-        group_id: "g1".to_owned(),
-        user_id: who.to_owned(),
         role_level,
-        join_time: 1,
-        nickname: text(),
-        face_url: text(),
-        join_source: 2,
-        operator_id: text(),
-        inviter_id: text(),
-        ex: text(),
-        mute_end_time: 0,
-        member_version: 1,
-        left_time: 0,
-        rev: 1,
-        joined_version: 1,
-        rank: 2,
+        ..rows::member("g1", who, 1, 0)
     }
 }
 

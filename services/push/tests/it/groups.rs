@@ -1,61 +1,28 @@
 //! Who gets a group's records: the members at their place, whatever the rows of the store say by then.
 
+use std::sync::atomic::Ordering;
+
 use crate::world::*;
-use magpie_proto::magpie::log::{Membership, Stored};
-use magpie_store::{
-    Documents as _,
-    documents::{Group, GroupMember},
+use magpie_proto::magpie::{
+    gateway::Audience,
+    log::{Membership, Stored},
 };
+use magpie_push::Config;
+use magpie_store::{Documents as _, documents::Group};
+use magpie_testkit::rows;
 use prost::Message as _;
 
 const G: &str = "g1";
 
-/// The row of a member: version that let him in, and the one that let him out, 0 if he is there.
 async fn member(world: &World, who: &str, joined: i64, left: i64) {
-    let row = GroupMember {
-        group_id: G.to_owned(),
-        user_id: who.to_owned(),
-        role_level: 20,
-        join_time: 1,
-        nickname: String::new(),
-        face_url: String::new(),
-        join_source: 2,
-        operator_id: String::new(),
-        inviter_id: String::new(),
-        ex: String::new(),
-        mute_end_time: 0,
-        member_version: joined.max(left),
-        left_time: left,
-        rev: 1,
-        joined_version: joined,
-        rank: 2,
-    };
+    let row = rows::member(G, who, joined, left);
     world.engines.deps.store.add(row).await.unwrap();
 }
 
 async fn group(world: &World, status: i32, member_version: i64) {
     let group = Group {
-        group_id: G.to_owned(),
-        name: String::new(),
-        notification: String::new(),
-        notification_update_time: 0,
-        notification_user_id: String::new(),
-        introduction: String::new(),
-        face_url: String::new(),
-        ex: String::new(),
-        owner_id: "a".to_owned(),
-        creator_id: "a".to_owned(),
-        create_time: 1,
-        member_count: 0,
         status,
-        group_type: 2,
-        need_verification: 0,
-        look_member_info: 0,
-        apply_member_friend: 0,
-        member_version,
-        pending: Default::default(),
-        rev: 1,
-        change: Default::default(),
+        ..rows::group(G, "a", 0, member_version)
     };
     world.engines.deps.store.add(group).await.unwrap();
 }
@@ -209,4 +176,103 @@ async fn a_sender_can_be_left_out_and_a_quiet_change_is_for_nobody() {
         .feed([of(0, &typing), of(1, &moved(0, quiet)), of(2, &said(1, 2))])
         .await;
     assert_eq!(got(&gateway), [item(0, &["b"]), item(1, &["a"])]);
+}
+
+#[tokio::test]
+async fn the_members_of_a_large_group_are_found_by_every_gateway() {
+    let config = Config {
+        largest_group: 2,
+        ..World::config()
+    };
+    let world = World::with(config).await;
+    let one = world.gateway("g1", &["a"]).await;
+    // Connected to nobody, and so to be asked, and one that only presence knows.
+    let two = world.gateway("g2", &[]).await;
+    world.count("g3").await;
+    world.connect("g3", &["x"]).await;
+    let store = &world.engines.deps.store;
+    store.add(rows::group(G, "a", 3, 1)).await.unwrap();
+    let joining = Stored {
+        skip_sender: true,
+        ..moved(2, joins(2, "b"))
+    };
+    world.log.feed([of(0, &said(1, 1)), of(1, &joining)]).await;
+    for gateway in [one, two] {
+        let items = std::mem::take(&mut *gateway.lock().unwrap()).concat();
+        let seen: Vec<_> = items
+            .into_iter()
+            .map(|i| (i.seq, i.user_ids.len(), i.audience.unwrap()))
+            .collect();
+        let audience = |member_version, change, except: &str| Audience {
+            group_id: G.to_owned(),
+            member_version,
+            change,
+            except: except.to_owned(),
+        };
+        let expected = [
+            (1, 0, audience(1, None, "")),
+            (2, 0, audience(2, Some(joins(2, "b")), "a")),
+        ];
+        assert_eq!(seen, expected);
+    }
+    assert_eq!(world.missed("g3").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_group_that_grows_becomes_a_large_one() {
+    let config = Config {
+        largest_group: 2,
+        ..World::config()
+    };
+    let world = World::with(config).await;
+    let gateway = world.gateway("gw", &["a", "b", "c"]).await;
+    group(&world, 0, 1).await;
+    member(&world, "a", 1, 0).await;
+    member(&world, "b", 1, 0).await;
+    world
+        .log
+        .feed([of(0, &said(1, 1)), of(1, &moved(2, joins(2, "c")))])
+        .await;
+    let named = [item(1, &["a", "b"]), item(2, &["a", "b", "c"])];
+    assert_eq!(got(&gateway), named);
+    world.log.feed([of(2, &said(3, 2))]).await;
+    assert_eq!(got(&gateway), [item(3, &[])]);
+}
+
+/// It may have to read the members first.
+#[tokio::test]
+async fn a_gateway_that_answers_may_take_longer_for_a_large_group() {
+    for (audience_timeout_ms, missed) in [(20_000, 0), (0, 1)] {
+        let config = Config {
+            largest_group: 2,
+            deliver_timeout_ms: 20,
+            audience_timeout_ms,
+            ..World::config()
+        };
+        let world = World::with(config).await;
+        let store = &world.engines.deps.store;
+        store.add(rows::group(G, "a", 3, 1)).await.unwrap();
+        let slow = Gateway::default();
+        slow.reading.store(true, Ordering::SeqCst);
+        let delivered = world.add("gw", slow.clone(), &["a"]).await;
+        let first = said(1, 1);
+        let fed = world.log.feed([of(0, &first)]);
+        let asked = async {
+            magpie_testkit::until("it is asked whether it lives", async || {
+                (delivered.lock().unwrap().len() > 2 || missed > 0).then_some(())
+            })
+            .await;
+            if missed == 0 {
+                slow.reading.store(false, Ordering::SeqCst);
+            }
+        };
+        tokio::join!(fed, asked);
+        assert_eq!(world.missed("gw").await, Some(missed));
+        let expected = if missed == 0 {
+            vec![item(1, &[])]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(got(&delivered), expected);
+    }
 }

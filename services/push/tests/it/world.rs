@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -36,6 +37,8 @@ pub(crate) type Delivered = Arc<Mutex<Vec<Vec<Item>>>>;
 pub(crate) struct Gateway {
     pub(crate) calls: Delivered,
     pub(crate) silent: Arc<AtomicBool>,
+    /// Reads the members of a large group, and answers other calls meanwhile.
+    pub(crate) reading: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -44,7 +47,13 @@ impl Delivery for Gateway {
         if self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.calls.lock().unwrap().push(request.into_inner().items);
+        let items = request.into_inner().items;
+        if !items.is_empty() {
+            while self.reading.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        self.calls.lock().unwrap().push(items);
         Ok(Response::new(DeliverResp::default()))
     }
 }
@@ -86,6 +95,10 @@ impl Presence for Flawed {
         self.inner.leave(gateway).await
     }
 
+    async fn gateways(&self) -> Result<Vec<GatewayId>> {
+        self.inner.gateways().await
+    }
+
     async fn lookup(&self, users: &[UserId]) -> Result<Lookup> {
         {
             let mut failures = self.failures.lock().unwrap();
@@ -121,6 +134,19 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Self::config()).await
+    }
+
+    /// Short times.
+    pub(crate) fn config() -> Config {
+        Config {
+            deliver_timeout_ms: 300,
+            backoff_ms: 5,
+            ..Config::default()
+        }
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
         let gateways = Arc::new(Gateways::default());
         let engines = Engines::new().await;
         let presence = Arc::new(Flawed {
@@ -134,11 +160,6 @@ impl World {
             registry: Arc::<Gateways>::clone(&gateways),
             presence: Arc::<Flawed>::clone(&presence),
             ..engines.deps.clone()
-        };
-        let config = Config {
-            deliver_timeout_ms: 300,
-            backoff_ms: 5,
-            ..Config::default()
         };
         magpie_push::start(&deps, config);
         Self {

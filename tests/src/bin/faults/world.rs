@@ -261,6 +261,8 @@ fn environment(dependencies: &[Dependency]) -> Vec<(String, String)> {
         ("REDIS_URI", format!("redis://{}", at(Kind::Redis))),
         ("REDIS_PREFIX", "faults".to_owned()),
         ("GROUP_HISTORY_FOR_NEW_MEMBERS", "false".to_owned()),
+        // Of the groups of 8, 12 and 20 users the first stays a small one, whose receivers push finds itself.
+        ("PUSH_LARGEST_GROUP", "8".to_owned()),
         ("LISTEN_WS", "127.0.0.1:0".to_owned()),
         ("LISTEN_API", "127.0.0.1:0".to_owned()),
         ("LISTEN_OPS", "127.0.0.1:0".to_owned()),
