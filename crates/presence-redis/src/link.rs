@@ -229,12 +229,12 @@ async fn keep(
     let mut changes = state.subscribe();
     let mut number = 0;
     let mut pause = PAUSES.0;
+    let limit = if target.is_cluster() {
+        deadline * CLUSTER_CONNECT
+    } else {
+        deadline
+    };
     loop {
-        let limit = if target.is_cluster() {
-            deadline * CLUSTER_CONNECT
-        } else {
-            deadline
-        };
         let why = match timeout(limit, target.connect()).await {
             Ok(Ok(conn)) => {
                 number += 1;
@@ -259,7 +259,7 @@ async fn keep(
                 continue;
             }
             Ok(Err(e)) => e.to_string(),
-            Err(_) => format!("no connection within {deadline:?}"),
+            Err(_) => format!("no connection within {limit:?}"),
         };
         state.send_modify(|state| {
             if !matches!(state, State::Down(_)) {

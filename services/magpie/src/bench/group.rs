@@ -195,11 +195,11 @@ fn take(seen: &RefCell<Seen>, chat: &str, last: &mut i64, frame: &Bytes) {
     };
     if response.req_identifier != reqs::PUSH_MSG {
         if response.err_code != 0 {
+            if seen.wrong == 0 {
+                let (code, text) = (response.err_code, response.err_msg);
+                say(&format!("  refused: {code} {text}"));
+            }
             seen.wrong += 1;
-            say(&format!(
-                "  refused: {} {}",
-                response.err_code, response.err_msg
-            ));
         }
         return;
     }

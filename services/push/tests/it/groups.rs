@@ -1,7 +1,5 @@
 //! Who gets a group's records: the members at their place, whatever the rows of the store say by then.
 
-use std::sync::atomic::Ordering;
-
 use crate::world::*;
 use magpie_proto::magpie::{
     gateway::Audience,
@@ -253,7 +251,7 @@ async fn a_gateway_that_answers_may_take_longer_for_a_large_group() {
         let store = &world.engines.deps.store;
         store.add(rows::group(G, "a", 3, 1)).await.unwrap();
         let slow = Gateway::default();
-        slow.reading.store(true, Ordering::SeqCst);
+        slow.reading.send_replace(true);
         let delivered = world.add("gw", slow.clone(), &["a"]).await;
         let first = said(1, 1);
         let fed = world.log.feed([of(0, &first)]);
@@ -263,7 +261,7 @@ async fn a_gateway_that_answers_may_take_longer_for_a_large_group() {
             })
             .await;
             if missed == 0 {
-                slow.reading.store(false, Ordering::SeqCst);
+                slow.reading.send_replace(false);
             }
         };
         tokio::join!(fed, asked);

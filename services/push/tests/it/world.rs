@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,7 +26,7 @@ use magpie_store::{Documents as _, documents::Missed, key};
 use magpie_testkit::{Engines, ScriptedLog};
 use magpie_types::{Platform, UserId};
 use prost::Message as _;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tonic::{Request, Response, Status, service::Routes};
 
 pub(crate) type Delivered = Arc<Mutex<Vec<Vec<Item>>>>;
@@ -38,7 +37,7 @@ pub(crate) struct Gateway {
     pub(crate) calls: Delivered,
     pub(crate) silent: Arc<AtomicBool>,
     /// Reads the members of a large group, and answers other calls meanwhile.
-    pub(crate) reading: Arc<AtomicBool>,
+    pub(crate) reading: Arc<watch::Sender<bool>>,
 }
 
 #[tonic::async_trait]
@@ -49,9 +48,8 @@ impl Delivery for Gateway {
         }
         let items = request.into_inner().items;
         if !items.is_empty() {
-            while self.reading.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let mut reading = self.reading.subscribe();
+            drop(reading.wait_for(|reading| !reading).await);
         }
         self.calls.lock().unwrap().push(items);
         Ok(Response::new(DeliverResp::default()))
