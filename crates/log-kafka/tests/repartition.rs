@@ -27,20 +27,26 @@ fn topic(options: &Options, topic: &str) -> String {
     format!("{}{topic}", options.prefix)
 }
 
-/// What an operator sets by hand.
+/// What an operator sets by hand, and sees set: a broker answers before it shows it, and who changes another setting of the topic
+/// meanwhile takes it back.
 async fn set_by_hand(topic: &str, key: &str, value: &str) {
     let altered = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
-    let done = admin()
-        .alter_configs([&altered], &AdminOptions::new())
-        .await;
+    let admin = admin();
+    let done = admin.alter_configs([&altered], &AdminOptions::new()).await;
     for outcome in done.expect("altered") {
         outcome.expect("altered");
     }
+    let seen = async { while setting(&admin, topic, key).await.as_deref() != Some(value) {} };
+    in_time("the setting", seen).await;
 }
 
-async fn setting(topic: &str, key: &str) -> Option<String> {
+async fn setting(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &str,
+    key: &str,
+) -> Option<String> {
     let wanted = [ResourceSpecifier::Topic(topic)];
-    let found = admin().describe_configs(&wanted, &AdminOptions::new());
+    let found = admin.describe_configs(&wanted, &AdminOptions::new());
     let found = found.await.expect("settings").remove(0).expect("a topic");
     found.get(key).and_then(|entry| entry.value.clone())
 }
@@ -82,7 +88,7 @@ async fn a_closed_inbound_topic_takes_nothing_gives_what_it_has_and_opens_again(
     steps.reopen_inbound().await.expect("open");
     let taken = async { while append(&log, "key", 100).await.is_err() {} };
     in_time("an append", taken).await;
-    let kept = setting(&inbound, "retention.ms").await;
+    let kept = setting(&admin(), &inbound, "retention.ms").await;
     assert_eq!(kept.as_deref(), Some("123456789"), "set by hand");
     log.close().await.expect("close");
     open(&options).await.close().await.expect("close");
@@ -112,7 +118,7 @@ async fn the_next_generation_has_its_own_topics_and_the_old_ones_go() {
     let [new_inbound, .., same_parked] = after.topics();
     assert_ne!(inbound.incarnation, new_inbound.incarnation);
     assert_eq!(parked, same_parked);
-    let kept = setting(&topic(&old, "stored-1"), "segment.bytes").await;
+    let kept = setting(&admin(), &topic(&old, "stored-1"), "segment.bytes").await;
     assert_eq!(kept.as_deref(), Some("7654321"), "as in the old topic");
 
     append(&after, "key", 2).await.expect("the new one is open");
