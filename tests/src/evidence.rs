@@ -2,12 +2,13 @@
 //!
 //! Every connection's sends and frames, every pull and every read position of a run go in here; [`Evidence::faults`] names
 //! each promise that they break: an acknowledged message that is missing, a doubled, reordered or renumbered one, a gap, two
-//! views that differ, a frame sent twice on one connection, a push before the answer, a position that went back; and of a group, whose
+//! views that differ, a frame sent twice on one connection, one left out, a push before the answer, a position that went back; and of a group, whose
 //! members come and go, something that somebody misses of his time or has of another. It knows nothing of the server, so the unit
 //! tests show that it finds each of these.
 //!
 //! A long run is judged in pieces: [`Evidence::settled`] and [`Connection::had`] say what earlier pieces have shown. Between the
-//! marks [`Frame::Trouble`] a push may come again; what comes for the first time keeps its order there too.
+//! marks [`Frame::Trouble`] a push may come again or be left out, for then the device pulls; what comes for the first time keeps its
+//! order there too.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -127,6 +128,10 @@ pub struct Connection {
     pub had: i64,
     /// The newest seq that was pushed on the same connection before this began.
     pub pushed: i64,
+    /// Something in the cluster was broken when this began.
+    pub trouble: bool,
+    /// All of its conversation is for this user, so a push that leaves a seq out has lost one.
+    pub stays: bool,
 }
 
 impl Connection {

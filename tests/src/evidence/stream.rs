@@ -1,4 +1,4 @@
-//! One connection: answers before pushes, every seq once and in order, every push as stored, sends stored in their order.
+//! One connection: answers before pushes, every seq once, in order and none left out, every push as stored, sends stored in their order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -49,6 +49,16 @@ struct Seen {
     pushed: HashSet<i64>,
     pulled: HashSet<i64>,
     newest: i64,
+    /// The newest push since nothing is broken.
+    in_calm: Option<i64>,
+}
+
+impl Seen {
+    /// The first seq between the last push in calm and this one that the device does not have otherwise.
+    fn left_out(&self, seq: i64, connection: &Connection) -> Option<i64> {
+        let from = self.in_calm?.max(connection.had) + 1;
+        (from..seq).find(|seq| !self.pulled.contains(seq) && !self.pushed.contains(seq))
+    }
 }
 
 pub(super) fn check(
@@ -67,10 +77,13 @@ pub(super) fn check(
     let mut acknowledged: BTreeSet<&str> = BTreeSet::new();
     let mut seen: HashMap<&str, Seen> = HashMap::new();
     let mut own: BTreeSet<(&str, i64)> = BTreeSet::new();
-    let mut trouble = false;
+    let mut trouble = connection.trouble;
     for frame in &connection.frames {
         match frame {
-            Frame::Trouble(now) => trouble = *now,
+            Frame::Trouble(now) => {
+                trouble = *now;
+                seen.values_mut().for_each(|seen| seen.in_calm = None);
+            }
             Frame::Acknowledged { operation_id, .. } | Frame::Refused { operation_id, .. } => {
                 if matches!(frame, Frame::Acknowledged { .. }) {
                     acknowledged.insert(operation_id);
@@ -112,6 +125,18 @@ pub(super) fn check(
                 seen.pushed.insert(row.seq);
                 seen.newest = last.max(row.seq);
                 if !late {
+                    if !trouble {
+                        if connection.stays
+                            && let Some(missing) = seen.left_out(row.seq, connection)
+                        {
+                            let seq = row.seq;
+                            let text = format!(
+                                "{who}: seq {seq} of {conversation} was pushed, {missing} was not"
+                            );
+                            faults.push(Fault::new(Kind::Lost, text));
+                        }
+                        seen.in_calm = Some(row.seq);
+                    }
                     continue;
                 }
                 // Only the answer to a resend may show its message once more, to the connection that asked.

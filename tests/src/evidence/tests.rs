@@ -299,6 +299,43 @@ fn in_trouble_a_push_may_come_again_but_nothing_new_out_of_order() {
 }
 
 #[test]
+fn a_push_that_is_left_out_in_calm_is_found() {
+    let left_out = |c: &mut Connection| {
+        c.stays = true;
+        c.frames[1] = push("o3", 3, "z");
+        c.frames.insert(2, pulled_frame(2, "y"));
+    };
+    let found = received(left_out);
+    assert_eq!((found[0].kind, found.len()), (Kind::Lost, 1));
+    let text = &found[0].text;
+    assert!(
+        text.contains("seq 3 of si_a_b was pushed, 2 was not"),
+        "{text}"
+    );
+    let member_of_a_time = |c: &mut Connection| {
+        left_out(c);
+        c.stays = false;
+    };
+    assert_eq!(received(member_of_a_time), []);
+    let pulled_before = |c: &mut Connection| {
+        left_out(c);
+        c.frames.swap(1, 2);
+    };
+    assert_eq!(received(pulled_before), []);
+    let since_trouble = |c: &mut Connection| {
+        left_out(c);
+        c.frames.insert(1, Frame::Trouble(true));
+        c.frames.insert(2, Frame::Trouble(false));
+    };
+    assert_eq!(received(since_trouble), []);
+    let in_trouble = |c: &mut Connection| {
+        left_out(c);
+        c.trouble = true;
+    };
+    assert_eq!(received(in_trouble), []);
+}
+
+#[test]
 fn a_device_may_be_pushed_what_it_has_pulled() {
     let both = received(|c| {
         c.frames.insert(0, pulled_frame(2, "y"));

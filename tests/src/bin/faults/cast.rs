@@ -7,7 +7,7 @@ use magpie_tests::Rest;
 use serde_json::json;
 
 use crate::archive::Archive;
-use crate::crowd::{Crowd, Guest};
+use crate::crowd::{Crowd, Guest, STAYING};
 use crate::device::Device;
 use crate::identity::{Chat, Identity, Seat, Stage};
 use crate::world::{World, text};
@@ -53,7 +53,7 @@ impl Cast {
             register(&admin, &[ann.clone(), bob.clone()]).await;
             for (user, peer) in [(&ann, &bob), (&bob, &ann)] {
                 let chat = Chat::Pair(peer.clone());
-                let of_user = devices(&admin, user, &chat, stage, pause).await?;
+                let of_user = devices(&admin, user, &chat, stage, pause, true).await?;
                 paired.extend(of_user.devices);
             }
             archive.add(identity(&admin, &ann, &Chat::Pair(bob), READER).await?);
@@ -67,8 +67,9 @@ impl Cast {
             let pause = Duration::from_secs_f64(writers as f64 / group_rate.max(0.1));
             let chat = Chat::Group(group.clone());
             let mut guests = Vec::new();
-            for name in &names {
-                guests.push(devices(&admin, name, &chat, stage, pause).await?);
+            for (at, name) in names.iter().enumerate() {
+                let stays = at < STAYING;
+                guests.push(devices(&admin, name, &chat, stage, pause, stays).await?);
             }
             if let Some(owner) = names.first() {
                 archive.add(identity(&admin, owner, &chat, READER).await?);
@@ -113,8 +114,9 @@ async fn devices(
     chat: &Chat,
     stage: &Arc<Stage>,
     pause: Duration,
+    stays: bool,
 ) -> anyhow::Result<Guest> {
-    let seat = Arc::new(Seat::taken());
+    let seat = Arc::new(Seat::taken(stays));
     let mut devices = Vec::new();
     let mut token = String::new();
     for platform in PLATFORMS {

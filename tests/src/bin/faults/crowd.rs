@@ -24,7 +24,7 @@ const PAUSE_MS: std::ops::Range<u64> = 200..900;
 /// Pause before something is asked for again.
 const AGAIN: Duration = Duration::from_millis(300);
 /// Users who never leave: the owner and one more.
-const STAYING: usize = 2;
+pub(crate) const STAYING: usize = 2;
 
 /// A user of a group.
 pub(crate) struct Guest {

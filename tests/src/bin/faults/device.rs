@@ -104,6 +104,7 @@ impl Device {
             let piece = Connection {
                 who: format!("{} #{}", self.identity.who(), log.connects),
                 had: log.complete,
+                stays: self.seat.stays,
                 ..Connection::default()
             };
             log.pieces.push(piece);

@@ -24,20 +24,27 @@ pub(crate) struct Stage {
     pub(crate) trouble: AtomicBool,
 }
 
-/// Whether a user takes part in the conversation of his devices; members of groups come and go.
-pub(crate) struct Seat(AtomicBool);
+/// Whether a user takes part in the conversation of his devices; most members of groups come and go.
+pub(crate) struct Seat {
+    taken: AtomicBool,
+    /// He never leaves.
+    pub(crate) stays: bool,
+}
 
 impl Seat {
-    pub(crate) fn taken() -> Self {
-        Self(AtomicBool::new(true))
+    pub(crate) fn taken(stays: bool) -> Self {
+        Self {
+            taken: AtomicBool::new(true),
+            stays,
+        }
     }
 
     pub(crate) fn is_taken(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.taken.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set(&self, taken: bool) {
-        self.0.store(taken, Ordering::SeqCst);
+        self.taken.store(taken, Ordering::SeqCst);
     }
 }
 

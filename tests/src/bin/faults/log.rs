@@ -63,8 +63,14 @@ impl Log {
                 Frame::Push { row, .. } => Some(row.seq),
                 _ => None,
             });
+            let trouble = last.frames.iter().rev().find_map(|frame| match frame {
+                Frame::Trouble(trouble) => Some(*trouble),
+                _ => None,
+            });
             self.pieces.push(Connection {
                 who: last.who.clone(),
+                trouble: trouble.unwrap_or(last.trouble),
+                stays: last.stays,
                 had: self.complete,
                 pushed: pushed.max().unwrap_or(0).max(last.pushed),
                 ..Connection::default()
