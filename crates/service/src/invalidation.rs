@@ -247,7 +247,11 @@ impl Store for Observed {
         schema: &'static Schema,
         runs: Vec<Vec<RunItem>>,
     ) -> Result<Vec<Vec<Outcome>>> {
-        let keys = Self::follow_keys(runs.iter().flatten().flat_map(|item| &item.then));
+        let mut keys = Self::follow_keys(runs.iter().flatten().flat_map(|item| &item.then));
+        if watched(schema) {
+            let rows = runs.iter().flatten().map(|item| &item.row);
+            keys.extend(rows.map(|row| (schema, schema.key_of(row))));
+        }
         let outcomes = self.inner.insert_runs(schema, runs).await;
         keys.iter()
             .for_each(|(schema, key)| self.changed(schema, key));

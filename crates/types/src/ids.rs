@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest user, group or client message id in bytes.
 pub const MAX_ID_LEN: usize = 128;
+/// Stands for everybody in a list of mentioned users (messages-and-sync.md); nobody's id.
+pub const EVERYBODY: &str = "AtAllTag";
 
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,5 +13,5 @@ pub mod time;
 
 pub use conversation::{ConversationId, SessionType};
 pub use error::{Code, Error, Result};
-pub use ids::{ClientMsgId, GroupId, InvalidId, ServerMsgId, UserId};
+pub use ids::{ClientMsgId, EVERYBODY, GroupId, InvalidId, ServerMsgId, UserId};
 pub use platform::{Class, Platform};

@@ -1,13 +1,17 @@
 //! Who is connected, and with which token: asked from every gateway, answered as arrays (rest-api.md 4.2).
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use magpie_discovery::name;
 use magpie_proto::openim::msggateway::{
     GetUsersOnlineStatusReq, SingleDetail, SinglePlatformToken,
     get_users_online_status_resp::SuccessResult, msg_gateway_client::MsgGatewayClient,
 };
-use magpie_service::Context;
+use magpie_service::{Context, rpc::at_most};
+use magpie_types::Result;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
@@ -19,6 +23,9 @@ use crate::{
 
 /// How long one gateway may take; a user who is connected to a slower one counts as offline.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Users of one call; a gateway takes as many.
+const MAX_USERS: usize = 10_000;
 
 /// What both routes take, and what each gives.
 pub(crate) const TAKES: Shape = Shape::Own(|| schema_for!(Body));
@@ -39,7 +46,7 @@ pub(crate) async fn status(call: Call) -> Answer {
     let context = call.context()?;
     context.require_admin()?;
     let users = body.user_ids.unwrap_or_default();
-    let found = connections(&call, context, &users).await;
+    let found = connections(&call, context, &users).await?;
     let entry = |user_id: String| match found.get(&user_id) {
         Some(user) => user.clone(),
         None => SuccessResult {
@@ -60,7 +67,7 @@ pub(crate) async fn tokens(call: Call) -> Answer {
     } else {
         Vec::new()
     };
-    let mut found = connections(&call, context, &users).await;
+    let mut found = connections(&call, context, &users).await?;
     let online: Vec<SingleDetail> = users
         .into_iter()
         .filter_map(|id| found.remove(&id))
@@ -99,13 +106,16 @@ async fn connections(
     call: &Call,
     context: &Context,
     users: &[String],
-) -> HashMap<String, SuccessResult> {
+) -> Result<HashMap<String, SuccessResult>> {
     let mut found: HashMap<String, SuccessResult> = HashMap::new();
+    at_most("userIDs", users, MAX_USERS)?;
+    let users: HashSet<&String> = users.iter().collect();
     if users.is_empty() {
-        return found;
+        return Ok(found);
     }
+    let users: Vec<String> = users.into_iter().cloned().collect();
     let asked = call.deps.registry.instances(name::GATEWAY).into_iter().map(|(instance, channel)| {
-        let request = context.as_internal().request(GetUsersOnlineStatusReq { user_i_ds: users.to_vec() });
+        let request = context.as_internal().request(GetUsersOnlineStatusReq { user_i_ds: users.clone() });
         async move {
             let mut gateway = MsgGatewayClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
             match tokio::time::timeout(GATEWAY_TIMEOUT, gateway.get_users_online_status(request)).await {
@@ -136,5 +146,5 @@ async fn connections(
             .detail_platform_status
             .extend(user.detail_platform_status);
     }
-    found
+    Ok(found)
 }

@@ -1,5 +1,7 @@
 //! Reading: single records, a user's whole list, and what of it changed since a version (rest-api.md 5).
 
+use std::sync::Arc;
+
 use magpie_proto::openim::sdkws::RequestPagination;
 use magpie_service::lists::{self, FullIds, Incremental};
 use magpie_store::{
@@ -15,34 +17,32 @@ use crate::records::Records;
 impl Records {
     /// One record.
     pub(crate) async fn find(
-        &self,
+        self: &Arc<Self>,
         owner: &str,
         conversation_id: &str,
     ) -> Result<Option<Conversation>> {
-        let found: Option<Conversation> =
-            self.deps.store.find(key![owner, conversation_id]).await?;
-        Ok(found.filter(Conversation::is_present))
+        let mut found = self.find_many(owner, &[conversation_id.to_owned()]).await?;
+        Ok(found.pop())
     }
 
     /// Those of these records that exist, in the order asked for.
     pub(crate) async fn find_many(
-        &self,
+        self: &Arc<Self>,
         owner: &str,
         conversation_ids: &[String],
     ) -> Result<Vec<Conversation>> {
-        let keys = conversation_ids
-            .iter()
-            .map(|id| key![owner, id.as_str()])
-            .collect();
-        Ok(self
-            .deps
-            .store
-            .find_many(keys)
-            .await?
-            .into_iter()
-            .flatten()
-            .filter(Conversation::is_present)
-            .collect())
+        let keys = conversation_ids.iter().map(|id| key![owner, id.as_str()]);
+        let keys: Vec<_> = keys.collect();
+        let present = |found: Vec<Option<Conversation>>| -> Vec<Conversation> {
+            let found = found.into_iter().flatten();
+            found.filter(Conversation::is_present).collect()
+        };
+        let found = present(self.deps.store.find_many(keys.clone()).await?);
+        if found.len() == keys.len() {
+            return Ok(found);
+        }
+        self.revive(owner).await?;
+        Ok(present(self.deps.store.find_many(keys).await?))
     }
 
     /// These users' records of one conversation; None where there is none.
@@ -61,7 +61,8 @@ impl Records {
     }
 
     /// All records of a user, by time of creation, then id.
-    pub(crate) async fn of_owner(&self, owner: &str) -> Result<Vec<Conversation>> {
+    pub(crate) async fn of_owner(self: &Arc<Self>, owner: &str) -> Result<Vec<Conversation>> {
+        self.revive(owner).await?;
         let mut records: Vec<Conversation> =
             lists::all(self.deps.store.as_ref(), "key", key![owner]).await?;
         records.retain(Conversation::is_present);
@@ -99,7 +100,7 @@ impl Records {
 
     /// Ids of a user's records that pass.
     pub(crate) async fn ids(
-        &self,
+        self: &Arc<Self>,
         owner: &str,
         pass: impl Fn(&Conversation) -> bool,
     ) -> Result<Vec<String>> {
@@ -114,7 +115,7 @@ impl Records {
 
     /// A page of a user's records and how many there are; no pagination is an empty page.
     pub(crate) async fn page(
-        &self,
+        self: &Arc<Self>,
         owner: &str,
         pagination: Option<RequestPagination>,
     ) -> Result<(usize, Vec<Conversation>)> {
@@ -125,7 +126,8 @@ impl Records {
     }
 
     /// All ids with the version they have at least.
-    pub(crate) async fn full_ids(&self, owner: &str, hash: u64) -> Result<FullIds> {
+    pub(crate) async fn full_ids(self: &Arc<Self>, owner: &str, hash: u64) -> Result<FullIds> {
+        self.revive(owner).await?;
         let version =
             versions::current(self.deps.store.as_ref(), owner, List::Conversations).await?;
         FullIds::new(version, self.ids(owner, |_| true).await?, hash)
@@ -133,10 +135,11 @@ impl Records {
 
     /// What changed since a version.
     pub(crate) async fn incremental(
-        &self,
+        self: &Arc<Self>,
         owner: &str,
         known: (&str, u64),
     ) -> Result<Incremental<Conversation>> {
+        self.revive(owner).await?;
         let list = (owner, List::Conversations);
         lists::incremental(
             self.deps.store.as_ref(),

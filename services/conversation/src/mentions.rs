@@ -13,7 +13,7 @@ use magpie_store::{
     documents::{GroupMember, Mention},
     key,
 };
-use magpie_types::{ConversationId, Error, Result, SessionType};
+use magpie_types::{ConversationId, EVERYBODY, Error, Result, SessionType};
 use prost::Message as _;
 use tokio::sync::Notify;
 
@@ -26,8 +26,6 @@ use crate::{
 const TAKEN: u8 = 2;
 /// Mentions looked at in one go.
 const BATCH: usize = 100;
-/// Stands for everybody in a list of mentioned users.
-const EVERYBODY: &str = "AtAllTag";
 
 const ME: i32 = 1;
 const ALL: i32 = 2;

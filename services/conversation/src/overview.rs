@@ -1,7 +1,7 @@
 //! The overview of conversations: each with its last message and how many are unread, pinned first, then the newest. Deprecated;
 //! what has no message is left out.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use magpie_discovery::name;
 use magpie_proto::{
@@ -27,7 +27,7 @@ use crate::records::Records;
 impl Records {
     /// The asked-for page of these conversations of a user; none named: of all. 1004 if there are none.
     pub(crate) async fn overview(
-        &self,
+        self: &Arc<Self>,
         ctx: &Context,
         owner: &str,
         ids: &[String],

@@ -1,35 +1,47 @@
-//! Removing records, and the text that every owner's record of a user gets. Neither is announced: clients learn of it when they
-//! synchronise.
+//! Removing records, and bringing them back; and the text that every owner's record of a user gets. None of this is announced but a
+//! return: clients learn of it when they synchronise.
+//!
+//! What is removed stays noted with its newest seq. Whoever reads the owner's list next after a further message finds the record made
+//! anew, so that no message is in a conversation that its receiver can't see.
 
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use magpie_proto::openim::conversation::DeleteConversationsReq;
 use magpie_service::{Context, lists, pending};
-use magpie_store::{documents::Conversation, key};
+use magpie_store::{
+    Document as _, Documents as _, Follow,
+    documents::{Conversation, Head, RemovedConversation, UserSeq},
+    key,
+};
 use magpie_types::{Result, time::now_ms};
 
 use crate::{
-    records::{Follow, Records},
+    records::{self, Identity, Records},
     settings::Patch,
 };
+
+/// `seq` in [`RemovedConversation`].
+const REMOVED_AT: &[usize] = &[5];
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 impl Records {
     /// Removes the named records of an owner, or those without a message of the last days. Messages and positions stay; a
-    /// setting makes the record anew.
+    /// setting or the next message makes the record anew.
     pub(crate) async fn remove(
         self: &Arc<Self>,
         ctx: &Context,
         req: DeleteConversationsReq,
     ) -> Result<()> {
         let owner = &req.owner_user_id;
-        let ids = if req.conversation_i_ds.is_empty() {
+        let records = if req.conversation_i_ds.is_empty() {
             self.older(ctx, owner, req.need_delete_time).await?
         } else {
-            req.conversation_i_ds
+            self.find_many(owner, &req.conversation_i_ds).await?
         };
+        let ids: Vec<String> = records.iter().map(|r| r.conversation_id.clone()).collect();
+        self.note_removed(records).await?;
         let now = now_ms();
         let writes = stream::iter(ids).map(|id| async move {
             let key = key![owner.as_str(), id.as_str()];
@@ -39,7 +51,7 @@ impl Records {
                     deleted_at: now,
                     ..record
                 });
-                Ok(record.map(|record| (record, Follow::QUIET.mark())))
+                Ok(record.map(|record| (record, records::Follow::QUIET.mark())))
             })
             .await
         });
@@ -47,7 +59,12 @@ impl Records {
     }
 
     /// The owner's conversations without a message, and without having been made, in the last `days`.
-    async fn older(&self, ctx: &Context, owner: &str, days: i64) -> Result<Vec<String>> {
+    async fn older(
+        self: &Arc<Self>,
+        ctx: &Context,
+        owner: &str,
+        days: i64,
+    ) -> Result<Vec<Conversation>> {
         let before = now_ms().saturating_sub(days.saturating_mul(DAY_MS));
         let records = self.of_owner(owner).await?;
         let seqs = self.seqs(ctx, owner, &records).await?;
@@ -57,7 +74,70 @@ impl Records {
                 .map_or(0, |s| s.max_seq_time);
             newest.max(record.create_time) < before
         });
-        Ok(old.map(|record| record.conversation_id).collect())
+        Ok(old.collect())
+    }
+
+    async fn note_removed(&self, records: Vec<Conversation>) -> Result<()> {
+        let keys = records.iter().map(|r| key![r.conversation_id.as_str()]);
+        let heads = self.deps.store.find_many::<Head>(keys.collect()).await?;
+        let notes = records.into_iter().zip(heads).map(|(record, head)| {
+            let note = RemovedConversation {
+                owner_id: record.owner_id,
+                conversation_id: record.conversation_id,
+                conversation_type: record.conversation_type,
+                user_id: record.user_id,
+                group_id: record.group_id,
+                seq: head.map_or(0, |head| head.max_seq),
+            };
+            Follow::Max {
+                schema: RemovedConversation::SCHEMA,
+                row: note.into_row(),
+                fields: REMOVED_AT,
+            }
+        });
+        Ok(self.deps.store.apply(notes.collect()).await?)
+    }
+
+    /// Makes those records of an owner anew that he has removed and that have had a message for him since.
+    pub(crate) async fn revive(self: &Arc<Self>, owner: &str) -> Result<()> {
+        let store = &self.deps.store;
+        let removed: Vec<RemovedConversation> =
+            lists::all(store.as_ref(), "key", key![owner]).await?;
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let keys = removed.iter().map(|r| key![r.conversation_id.as_str()]);
+        let heads = store.find_many::<Head>(keys.collect()).await?;
+        let keys = removed
+            .iter()
+            .map(|r| key![owner, r.conversation_id.as_str()]);
+        let bounds = store.find_many::<UserSeq>(keys.collect()).await?;
+        let (mut records, mut done) = (Vec::new(), Vec::new());
+        for ((removed, head), bounds) in removed.into_iter().zip(heads).zip(bounds) {
+            let newest = head.map_or(0, |head| head.max_seq);
+            // Who has left a group sees nothing beyond that.
+            let bound = bounds.map_or(0, |bounds| bounds.max_seq);
+            if newest <= removed.seq || bound != 0 && bound <= removed.seq {
+                continue;
+            }
+            done.push(key![owner, removed.conversation_id.as_str()]);
+            let about = Identity {
+                conversation_id: removed.conversation_id,
+                conversation_type: removed.conversation_type,
+                peer: removed.user_id,
+                group_id: removed.group_id,
+            };
+            let patch = Patch::default();
+            let made = self.write(owner, &about, &patch, records::Follow::TELL_OWNER);
+            records.extend(made.await?);
+        }
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.follow_up(&Context::internal("revive-conversations"), records)
+            .await;
+        store.remove::<RemovedConversation>(done).await?;
+        Ok(())
     }
 
     /// Sets the extension text of every record about this user.
@@ -77,8 +157,8 @@ impl Records {
         let writes = stream::iter(records).map(|record| {
             let patch = &patch;
             async move {
-                let about = crate::records::identity(&record);
-                self.write(&record.owner_id, &about, patch, Follow::QUIET)
+                let about = records::identity(&record);
+                self.write(&record.owner_id, &about, patch, records::Follow::QUIET)
                     .await
             }
         });

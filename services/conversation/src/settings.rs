@@ -7,8 +7,12 @@ use magpie_proto::openim::conversation::{
     self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
 use magpie_service::Context;
-use magpie_store::documents::Conversation;
-use magpie_types::{ConversationId, Error, Result, SessionType};
+use magpie_store::{
+    Documents as _,
+    documents::{Black, Conversation, User},
+    key,
+};
+use magpie_types::{Code, ConversationId, Error, Result, SessionType};
 
 use crate::records::{Follow, Identity, Records};
 
@@ -204,6 +208,12 @@ impl Records {
             (true, true) => Follow::PRIVATE.and(Follow::TELL_OWNER),
         };
         let all = owners.clone();
+        for owner in &all {
+            let about = about(owner, &all, wanted)?;
+            if patch.is_private_chat.is_some() && !ctx.is_admin() {
+                self.check_peer(owner, &about).await?;
+            }
+        }
         let writes = stream::iter(owners).map(|owner| {
             let all = &all;
             async move {
@@ -212,6 +222,22 @@ impl Records {
             }
         });
         self.write_all(ctx, writes).await
+    }
+
+    /// Burn-after-reading is set for both sides and told in the chat: only to who exists and has not blocked the one who sets it.
+    async fn check_peer(&self, owner: &str, about: &Identity) -> Result<()> {
+        let (store, peer) = (&self.deps.store, about.peer.as_str());
+        if store.find::<User>(key![peer]).await?.is_none() {
+            return Err(Error::not_found(format!("{peer} is not registered")));
+        }
+        let black = store.find::<Black>(key![peer, owner]).await?;
+        if black.is_some_and(|black| black.is_present()) {
+            return Err(Error::new(
+                Code::BLOCKED_BY_PEER,
+                "the other user has blocked this one",
+            ));
+        }
+        Ok(())
     }
 
     /// Changes existing records of these owners on another service's behalf; owners without one are skipped.

@@ -71,10 +71,17 @@ fn of_cluster(
     return match command {
         AdminCommand::Status => {
             let shown = runtime.block_on(cluster::status::show(config));
-            Some(shown.map(|good| match good {
+            let of_cluster_only = |failure| match failure {
+                Failure::Usage(text) => Failure::Usage(format!(
+                    "{text}; `admin status` is about a cluster; of one process with embedded engines see `magpie admin stats`"
+                )),
+                other => other,
+            };
+            let code = |good| match good {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
-            }))
+            };
+            Some(shown.map(code).map_err(of_cluster_only))
         }
         AdminCommand::Repartition { partitions, wait } => {
             let wait = Duration::from_secs(*wait);
@@ -284,8 +291,14 @@ async fn stats(ops: &str) -> anyhow::Result<()> {
 /// A page of the operators' port.
 pub(crate) async fn get(ops: &str, path: &str) -> anyhow::Result<String> {
     let client = Client::new(ops)?;
-    let (_, body) = tokio::time::timeout(TIMEOUT, client.call("GET", path, &[], String::new()))
-        .await
-        .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
+    let (status, body) =
+        tokio::time::timeout(TIMEOUT, client.call("GET", path, &[], String::new()))
+            .await
+            .map_err(|_elapsed| anyhow!("{path}: no answer within {} s", TIMEOUT.as_secs()))??;
+    if status == 404 {
+        bail!(
+            "{path}: not found; --ops is the operators' port, which the server's first lines name"
+        );
+    }
     Ok(String::from_utf8_lossy(&body).into_owned())
 }

@@ -188,27 +188,6 @@ impl Service {
         Ok(own)
     }
 
-    /// Whether the user may change for everybody what is in the conversation: an administrator, one of a pair, a present member.
-    pub(crate) async fn may_change(
-        &self,
-        ctx: &Context,
-        user: &str,
-        conversation: &ConversationId,
-    ) -> Result<bool> {
-        if ctx.is_admin() {
-            return Ok(true);
-        }
-        match self.part(user, conversation).await? {
-            Part::Takes => Ok(true),
-            Part::OfGroup => {
-                let group = conversation.stem();
-                let member = self.cache.member(&self.deps, group, user).await?;
-                Ok(member.is_some())
-            }
-            Part::None => Ok(false),
-        }
-    }
-
     /// The conversation as `user` sees it, or `None` if he takes no part in it (administrators do in all).
     pub(crate) async fn view(
         &self,

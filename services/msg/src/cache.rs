@@ -30,14 +30,15 @@ pub(crate) struct Member {
 
 type PairKey = (String, String);
 
-/// The caches of one msg instance. `None` is cached too: "there is no such document".
+/// The caches of one msg instance. That a user, a group or a member is not there is never kept: he may come at any moment, in another
+/// process, and the next send is his.
 pub(crate) struct Caches {
-    users: Cache<String, Option<Profile>>,
+    users: Cache<String, Profile>,
     recv_opts: Cache<PairKey, i32>,
     friends: Cache<PairKey, bool>,
     /// Status of a group.
-    groups: Cache<String, Option<i32>>,
-    members: Cache<PairKey, Option<Member>>,
+    groups: Cache<String, i32>,
+    members: Cache<PairKey, Member>,
     blacks: Cache<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
@@ -126,14 +127,14 @@ impl Caches {
 
     pub(crate) async fn profile(&self, deps: &Deps, user: &str) -> Result<Option<Profile>> {
         if let Some(hit) = self.users.get(user) {
-            return Ok(hit);
+            return Ok(Some(hit));
         }
         let found: Option<User> = deps.store.find(key![user]).await?;
         let profile = found.map(|u| Profile {
             level: u.app_manger_level,
             recv_opt: u.global_recv_msg_opt,
         });
-        self.users.insert(user.to_owned(), profile);
+        profile.inspect(|profile| self.users.insert(user.to_owned(), *profile));
         Ok(profile)
     }
 
@@ -173,11 +174,11 @@ impl Caches {
     /// The status of a group, `None` if there is no such group.
     pub(crate) async fn group_status(&self, deps: &Deps, group: &str) -> Result<Option<i32>> {
         if let Some(hit) = self.groups.get(group) {
-            return Ok(hit);
+            return Ok(Some(hit));
         }
         let found: Option<Group> = deps.store.find(key![group]).await?;
         let status = found.map(|g| g.status);
-        self.groups.insert(group.to_owned(), status);
+        status.inspect(|status| self.groups.insert(group.to_owned(), *status));
         Ok(status)
     }
 
@@ -190,14 +191,14 @@ impl Caches {
     ) -> Result<Option<Member>> {
         let cache_key = (group.to_owned(), user.to_owned());
         if let Some(hit) = self.members.get(&cache_key) {
-            return Ok(hit);
+            return Ok(Some(hit));
         }
         let found: Option<GroupMember> = deps.store.find(key![group, user]).await?;
         let member = found.filter(|m| m.left_time == 0).map(|m| Member {
             role: m.role_level,
             mute_end: m.mute_end_time,
         });
-        self.members.insert(cache_key, member);
+        member.inspect(|member| self.members.insert(cache_key, *member));
         Ok(member)
     }
 

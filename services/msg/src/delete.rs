@@ -1,7 +1,8 @@
 //! Deleting and clearing (messages-and-sync.md 11.2, 11.3).
 //!
 //! For oneself: a hidden mark, or a raised lower bound. For everybody: the row stays as a tombstone, so that its number and
-//! its id are never given again.
+//! its id are never given again. In a group the latter is for those who may revoke a message, and clearing for its owner and
+//! administrators; the other of a pair can be spared it by blocking.
 
 use bytes::Bytes;
 use magpie_proto::openim::{
@@ -9,7 +10,7 @@ use magpie_proto::openim::{
         ClearConversationsMsgReq, DeleteMsgPhysicalReq, DeleteMsgsReq, DeleteSyncOpt,
         UserClearAllMsgReq,
     },
-    sdkws::{ClearConversationTips, ConversationUpdateTips, DeleteMsgsTips},
+    sdkws::{ClearConversationTips, ConversationUpdateTips, DeleteMsgsTips, MsgData},
 };
 use magpie_service::{
     Context,
@@ -21,7 +22,10 @@ use magpie_store::{
     key,
     versions::{self, List, State},
 };
-use magpie_types::{ConversationId, Error, Result, msg::content_type, time::now_ms};
+use magpie_types::{
+    Code, ConversationId, Error, Result, group::role, msg::content_type, time::now_ms,
+};
+use prost::Message as _;
 
 use crate::{Service, access, read::raise, read_msgs::state, revoke::position};
 
@@ -44,19 +48,17 @@ impl Service {
         let (conversation, view) = self
             .view_up_to(ctx, &req.user_id, &req.conversation_id, highest)
             .await?;
-        let seqs: Vec<i64> = req
-            .seqs
-            .into_iter()
-            .filter(|s| (1..=view.head.max_seq).contains(s))
-            .collect();
         let opt = req.delete_sync_opt.unwrap_or_default();
         let user = req.user_id.as_str();
+        let (mut low, mut high) = (1, view.head.max_seq);
+        if opt.is_sync_other && !ctx.is_admin() {
+            let window = view.window();
+            (low, high) = (window.low, window.high);
+        }
+        let mut seqs = req.seqs;
+        seqs.retain(|seq| (low..=high).contains(seq));
         if opt.is_sync_other {
-            if !self.may_change(ctx, user, &conversation).await? {
-                return Err(Error::no_permission(
-                    "who has left a group deletes nothing for others",
-                ));
-            }
+            self.check_erase(ctx, user, &conversation, &seqs).await?;
             self.erase(&conversation, &seqs).await?;
         } else {
             let hide = seqs.iter().map(|seq| Follow::InsertIfAbsent {
@@ -81,6 +83,76 @@ impl Service {
             (false, false) => return Ok(()),
         };
         notification::send(&self.deps, ctx, notice.reliable()).await
+    }
+
+    /// 1002 or 1302 unless the user may delete these messages for everybody.
+    async fn check_erase(
+        &self,
+        ctx: &Context,
+        user: &str,
+        conversation: &ConversationId,
+        seqs: &[i64],
+    ) -> Result<()> {
+        if ctx.is_admin() {
+            return Ok(());
+        }
+        if conversation.is_notification_stream() {
+            return Err(Error::no_permission(
+                "what was notified is deleted for nobody else",
+            ));
+        }
+        if !conversation.is_group_chat() {
+            return self.check_not_blocked(user, conversation).await;
+        }
+        let role = self.role(conversation.stem(), user).await?;
+        if role.is_none() {
+            return Err(Error::no_permission(
+                "who has left a group deletes nothing for others",
+            ));
+        }
+        for seq in seqs {
+            // What is deleted already can't be found.
+            if let Ok(message) = self.stored(conversation, *seq).await {
+                let msg = MsgData::decode(message.body).map_err(Error::internal)?;
+                self.check_group_revoke(&msg, user, role).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// 1002 or 1302 unless the user may clear the conversation for everybody.
+    async fn check_clear(
+        &self,
+        ctx: &Context,
+        user: &str,
+        conversation: &ConversationId,
+    ) -> Result<()> {
+        if ctx.is_admin() {
+            return Ok(());
+        }
+        if !conversation.is_group_chat() {
+            return self.check_not_blocked(user, conversation).await;
+        }
+        match self.role(conversation.stem(), user).await? {
+            Some(role::OWNER | role::ADMIN) => Ok(()),
+            _ => Err(Error::no_permission(
+                "only a group's owner and administrators clear it for everybody",
+            )),
+        }
+    }
+
+    /// 1302 if the other of the pair has blocked the user.
+    async fn check_not_blocked(&self, user: &str, conversation: &ConversationId) -> Result<()> {
+        let Some(peer) = self.peer(user, conversation).await? else {
+            return Ok(());
+        };
+        if self.cache.has_blocked(&self.deps, &peer, user).await? {
+            return Err(Error::new(
+                Code::BLOCKED_BY_PEER,
+                "the other user has blocked this one",
+            ));
+        }
+        Ok(())
     }
 
     /// A notification for everybody in the conversation: the partner of a single chat, the members of a group.
@@ -165,15 +237,18 @@ impl Service {
             .map(|r| r.conversation_id)
             .filter(|id| req.conversation_i_ds.contains(id))
             .collect();
-        self.clear(
-            ctx,
-            &req.user_id,
-            ids,
-            req.delete_sync_opt.unwrap_or_default(),
-        )
-        .await
+        let opt = req.delete_sync_opt.unwrap_or_default();
+        let own = self.own(&req.user_id, ids).await?;
+        if opt.is_sync_other {
+            for id in &own {
+                let conversation = ConversationId::trusted(id.as_str());
+                self.check_clear(ctx, &req.user_id, &conversation).await?;
+            }
+        }
+        self.clear(ctx, &req.user_id, own, opt).await
     }
 
+    /// Clears what the user takes part in; for everybody those of it that he may clear so, for himself the rest.
     pub(crate) async fn clear_all(&self, ctx: &Context, req: UserClearAllMsgReq) -> Result<()> {
         if req.user_id.is_empty() {
             return Err(Error::args("userID is empty"));
@@ -185,13 +260,27 @@ impl Service {
             .into_iter()
             .map(|r| r.conversation_id)
             .collect();
-        self.clear(
-            ctx,
-            &req.user_id,
-            ids,
-            req.delete_sync_opt.unwrap_or_default(),
-        )
-        .await
+        let user = req.user_id.as_str();
+        let mut opt = req.delete_sync_opt.unwrap_or_default();
+        let mut own = self.own(user, ids).await?;
+        if opt.is_sync_other {
+            let mut open = Vec::new();
+            for id in std::mem::take(&mut own) {
+                let conversation = ConversationId::trusted(id.as_str());
+                match self.check_clear(ctx, user, &conversation).await {
+                    Ok(()) => open.push(id),
+                    Err(e)
+                        if e.code() == Code::NO_PERMISSION || e.code() == Code::BLOCKED_BY_PEER =>
+                    {
+                        own.push(id);
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            self.clear(ctx, user, open, opt).await?;
+            opt.is_sync_other = false;
+        }
+        self.clear(ctx, user, own, opt).await
     }
 
     async fn clear(
@@ -201,14 +290,6 @@ impl Service {
         ids: Vec<String>,
         opt: DeleteSyncOpt,
     ) -> Result<()> {
-        let mut own = Vec::with_capacity(ids.len());
-        for id in self.own(user, ids).await? {
-            let conversation = ConversationId::trusted(id);
-            if !opt.is_sync_other || self.may_change(ctx, user, &conversation).await? {
-                own.push(conversation.into());
-            }
-        }
-        let ids: Vec<String> = own;
         let heads = self.heads(&ids).await?;
         for id in &ids {
             let max = heads.get(id).copied().unwrap_or(0);

@@ -103,13 +103,14 @@ impl Service {
         notification::send(&self.deps, ctx, notice).await
     }
 
-    async fn role(&self, group: &str, user: &str) -> Result<Option<i32>> {
+    /// A member's role; `None`: he is no member.
+    pub(crate) async fn role(&self, group: &str, user: &str) -> Result<Option<i32>> {
         let member = self.cache.member(&self.deps, group, user).await?;
         Ok(member.map(|m| m.role))
     }
 
     /// In a group: its sender, the owner every message, an administrator those of ordinary members and of who has left.
-    async fn check_group_revoke(
+    pub(crate) async fn check_group_revoke(
         &self,
         msg: &MsgData,
         revoker: &str,
@@ -133,7 +134,7 @@ impl Service {
             Ok(())
         } else {
             Err(Error::no_permission(
-                "only the sender and those above him may revoke a group's message",
+                "only the sender while he is a member, and those above him, may take a group's message from all",
             ))
         }
     }

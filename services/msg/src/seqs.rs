@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use magpie_proto::openim::{
-    msg::{GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, Seqs},
-    sdkws::{GetMaxSeqReq, GetMaxSeqResp},
+use magpie_discovery::name;
+use magpie_proto::{
+    openim::{
+        conversation::{GetFullOwnerConversationIDsReq, conversation_client::ConversationClient},
+        msg::{GetConversationsHasReadAndMaxSeqReq, GetConversationsHasReadAndMaxSeqResp, Seqs},
+        sdkws::{GetMaxSeqReq, GetMaxSeqResp},
+    },
+    status::from_status,
 };
 use magpie_service::{Context, rpc::filled};
 use magpie_store::{
     Documents as _, Page,
-    documents::{Conversation, Head, UserSeq},
+    documents::{Conversation, Head, RemovedConversation, UserSeq},
     key,
 };
 use magpie_types::{ConversationId, Result};
@@ -143,8 +148,21 @@ impl Service {
         Ok(resp)
     }
 
-    /// The user's conversation records.
+    /// The user's conversation records. Where he has removed some, the conversation service first brings those back that have had a
+    /// message since.
     pub(crate) async fn records(&self, user: &str) -> Result<Vec<Conversation>> {
+        let removed = Page::of("key", key![user], 1);
+        let removed: Vec<RemovedConversation> = self.deps.store.list(removed).await?;
+        if !removed.is_empty() {
+            let request = GetFullOwnerConversationIDsReq {
+                user_id: user.to_owned(),
+                id_hash: 0,
+            };
+            ConversationClient::new(self.deps.channel(name::CONVERSATION))
+                .get_full_owner_conversation_i_ds(Context::internal("sync").request(request))
+                .await
+                .map_err(from_status)?;
+        }
         let mut records: Vec<Conversation> = self
             .deps
             .store

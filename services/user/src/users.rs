@@ -7,8 +7,9 @@ use magpie_proto::openim::sdkws::{RequestPagination, UserInfo};
 use magpie_service::Deps;
 use magpie_store::{
     Document, Documents as _, Outcome, Page, RunItem, SharedStore, documents::User, key,
+    versions::SORT_ELEMENT,
 };
-use magpie_types::{Code, Error, Result, UserId, time::now_ms};
+use magpie_types::{Code, EVERYBODY, Error, Result, UserId, time::now_ms};
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
@@ -238,9 +239,13 @@ pub(crate) fn check_distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(
     Ok(())
 }
 
-/// Ids of new users: letters and digits of any script and `_`.
+/// Ids of new users: letters and digits of any script and `_`, but none that means something else to clients where ids of users
+/// stand.
 pub(crate) fn check_new_id(user_id: &str) -> Result<()> {
     UserId::new(user_id)?;
+    if [EVERYBODY, SORT_ELEMENT].contains(&user_id) {
+        return Err(Error::args(format!("userID {user_id} is reserved")));
+    }
     if user_id.chars().all(|c| c.is_alphanumeric() || c == '_') {
         Ok(())
     } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use magpie_proto::openim::sdkws::MsgData;
+use magpie_proto::openim::sdkws::{GetMaxSeqReq, GetMaxSeqResp, MsgData};
 use magpie_tests::{Client, Options, Rest, Server, text_message};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -183,6 +183,76 @@ async fn leave_and_join_in_flight(largest: usize) {
         .await;
     let next = leaver.push_where(|p| p.conversation == CHAT).await.unwrap();
     assert_eq!(next.message.content_type, 1509);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_refused_is_heard_as_soon_as_he_belongs() {
+    let (server, owner) = start(true, 1000).await;
+    let admin = server.admin().await;
+    owner
+        .data("/group/create_group", &creation("g1", &["u3"]))
+        .await;
+    let to_group = json!({"sendID": "u2", "groupID": "g1", "senderPlatformID": 5, "sessionType": 3,
+        "contentType": 101, "content": {"content": "hi"}});
+    let to_new = json!({"sendID": "u1", "recvID": "new", "senderPlatformID": 5, "sessionType": 1,
+        "contentType": 101, "content": {"content": "hi"}});
+    // Each process hears of it: requests go to them in turn.
+    for (message, refusal) in [(&to_group, 1203), (&to_new, 1004)] {
+        for _ in 0..2 {
+            let refused = admin.post("/msg/send_msg", message).await;
+            assert_eq!(refused.code(), refusal, "{:?}", refused.body);
+        }
+    }
+    let invite = json!({"groupID": "g1", "invitedUserIDs": ["u2"]});
+    owner.data("/group/invite_user_to_group", &invite).await;
+    server.register(&["new"]).await;
+    for message in [&to_group, &to_new] {
+        for _ in 0..2 {
+            admin.data("/msg/send_msg", message).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_conversation_comes_back_with_the_next_message() {
+    let (server, owner) = start(true, 1000).await;
+    owner
+        .data("/group/create_group", &creation("g1", &["u2"]))
+        .await;
+    let mut writer = server.connect("u1", 5).await;
+    let remover = server.user("u2", 5).await;
+    let ids = ["si_u1_u2", CHAT];
+    let remove = json!({"ownerUserID": "u2", "conversationIDs": ids});
+    for round in 1..=2 {
+        writer.send_text("u2", "hi").await;
+        let to_group = text("u1", "g1", "hi all");
+        writer.send_message(&to_group).await.unwrap();
+        for id in ids {
+            assert!(is_listed(&server, id).await, "{round} {id}");
+        }
+        remover
+            .data("/conversation/delete_conversations", &remove)
+            .await;
+        let owned = json!({"ownerUserID": "u2"});
+        let path = "/conversation/get_all_conversations";
+        let list = remover.data(path, &owned).await;
+        assert_eq!(list["conversations"].as_array().map_or(0, Vec::len), 0);
+    }
+}
+
+/// Whether a login of u2 learns of this conversation (1001). What was acknowledged a moment ago may have to be stored yet.
+async fn is_listed(server: &Server, id: &str) -> bool {
+    let mut device = server.connect("u2", 2).await;
+    for _ in 0..500 {
+        let request = GetMaxSeqReq {
+            user_id: "u2".to_owned(),
+        };
+        let seqs: GetMaxSeqResp = device.call(1001, &request).await.unwrap();
+        if seqs.max_seqs.contains_key(id) {
+            return true;
+        }
+    }
+    false
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

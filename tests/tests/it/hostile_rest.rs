@@ -222,6 +222,10 @@ async fn ids_seqs_lists_and_sizes_out_of_bounds_get_the_error_of_the_specificati
         let answer = admin.post("/msg/send_msg", &message).await;
         assert_eq!(answer.code(), 1001, "recvID {id:?}: {:?}", answer.body);
     }
+    for id in ["AtAllTag", "____S_O_R_T_I_D____"] {
+        let users = json!({"users": [{"userID": id, "nickname": "n"}]});
+        refuses(&admin, "/user/user_register", users, 1001).await;
+    }
     for seq in [i64::MIN, -1, 0] {
         let revoke = json!({"userID": "good1", "conversationID": chat, "seq": seq});
         refuses(&user, "/msg/revoke_msg", revoke, 1001).await;

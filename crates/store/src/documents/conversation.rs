@@ -79,6 +79,25 @@ impl Conversation {
 }
 
 crate::document! {
+    /// What an owner has removed until a message follows, which brings it back as a new record. Owner: the conversation service.
+    pub struct RemovedConversation in "removed_conversations" {
+        /// Whose record it was.
+        pub owner_id: String,
+        /// Conversation.
+        pub conversation_id: String,
+        /// As in the record.
+        pub conversation_type: i32,
+        /// As in the record.
+        pub user_id: String,
+        /// As in the record.
+        pub group_id: String,
+        /// The newest seq when it was removed.
+        pub seq: i64,
+    }
+    key [owner_id, conversation_id];
+}
+
+crate::document! {
     /// Members of a group whose attention a message or an announcement asks for, until their records say so. Made by transfer with the
     /// message, by the group service with the announcement; the conversation service works it off.
     pub struct Mention in "mentions", revision rev, pending pending {

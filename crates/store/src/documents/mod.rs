@@ -9,7 +9,7 @@ mod message;
 mod user;
 mod version;
 
-pub use conversation::{Conversation, Mention, Participants, UserSeq};
+pub use conversation::{Conversation, Mention, Participants, RemovedConversation, UserSeq};
 pub use friend::{Black, Friend, FriendRequest, ProfileFanout};
 pub use gateway::Missed;
 pub use group::{Group, GroupMember, GroupRequest, MemberFanout};
@@ -31,6 +31,7 @@ pub const SCHEMAS: &[&Schema] = &[
     Participants::SCHEMA,
     Mention::SCHEMA,
     Conversation::SCHEMA,
+    RemovedConversation::SCHEMA,
     UserSeq::SCHEMA,
     Message::SCHEMA,
     Head::SCHEMA,

@@ -14,7 +14,7 @@ use magpie_proto::{
 use magpie_service::{Context, notification::Notification};
 use magpie_store::{
     Documents as _,
-    documents::{Group, GroupMember},
+    documents::{Conversation, Group, GroupMember},
     key,
 };
 use magpie_testkit::{admin, code, register, rows, until, user};
@@ -337,6 +337,110 @@ async fn what_is_deleted_for_all_is_told_to_the_group() {
     assert_eq!(notice.conversation, "n_g1");
     let pulled = world.range("u3", CHAT, (seq, seq, 1)).await.unwrap();
     assert_eq!(pulled[CHAT].msgs[0].status, 4);
+}
+
+#[tokio::test]
+async fn members_take_from_all_what_they_may_revoke_and_clear_nothing() {
+    let mut world = start().await;
+    let of_owner = say(&world, "u1").await;
+    let own = say(&world, "u3").await;
+    let for_all = Some(DeleteSyncOpt {
+        is_sync_self: false,
+        is_sync_other: true,
+    });
+    let mut client = world.client();
+    for (who, conversation, seqs, expected) in [
+        ("u3", CHAT, vec![of_owner], 1002),
+        ("u3", CHAT, vec![own, of_owner], 1002),
+        ("u2", CHAT, vec![of_owner], 1002),
+        ("u3", CHAT, vec![own], 0),
+    ] {
+        let request = DeleteMsgsReq {
+            conversation_id: conversation.to_owned(),
+            seqs: seqs.clone(),
+            user_id: who.to_owned(),
+            delete_sync_opt: for_all,
+        };
+        let done = client.delete_msgs(user(who).request(request)).await;
+        assert_eq!(code(done), expected, "{who} {seqs:?}");
+    }
+    world.notice(2102).await;
+    // What was notified stays for devices that were away.
+    let request = DeleteMsgsReq {
+        conversation_id: "n_g1".to_owned(),
+        seqs: vec![1],
+        user_id: "u3".to_owned(),
+        delete_sync_opt: for_all,
+    };
+    let done = client.delete_msgs(user("u3").request(request)).await;
+    assert_eq!(code(done), 1002);
+    let store = &world.engines.deps.store;
+    for who in ["u2", "u3"] {
+        store.add(record(who)).await.unwrap();
+    }
+    for (who, expected) in [("u3", 1002), ("u2", 0)] {
+        let request = ClearConversationsMsgReq {
+            conversation_i_ds: vec![CHAT.to_owned()],
+            user_id: who.to_owned(),
+            delete_sync_opt: for_all,
+        };
+        let done = client.clear_conversations_msg(user(who).request(request));
+        assert_eq!(code(done.await), expected, "{who}");
+    }
+    // All that he has: for himself what he may not clear for others.
+    let seq = say(&world, "u1").await;
+    let request = UserClearAllMsgReq {
+        user_id: "u3".to_owned(),
+        delete_sync_opt: for_all,
+    };
+    let done = client.user_clear_all_msg(user("u3").request(request));
+    assert_eq!(code(done.await), 0);
+    for (who, expected) in [("u3", 0), ("u1", 1)] {
+        let pulled = world.range(who, CHAT, (seq, seq, 1)).await.unwrap();
+        let shown = pulled.get(CHAT).map_or(0, |pulled| pulled.msgs.len());
+        assert_eq!(shown, expected, "{who}");
+    }
+}
+
+/// A member's record of the group's conversation.
+fn record(owner: &str) -> Conversation {
+    Conversation {
+        owner_id: owner.to_owned(),
+        conversation_id: CHAT.to_owned(),
+        conversation_type: 3,
+        user_id: String::new(),
+        group_id: "g1".to_owned(),
+        recv_msg_opt: 0,
+        is_pinned: false,
+        attached_info: String::new(),
+        is_private_chat: false,
+        group_at_type: 0,
+        ex: String::new(),
+        burn_duration: 0,
+        min_seq: 0,
+        max_seq: 0,
+        msg_destruct_time: 0,
+        latest_msg_destruct_time: 0,
+        is_msg_destruct: false,
+        create_time: 1,
+        pending: Default::default(),
+        rev: 1,
+        deleted_at: 0,
+    }
+}
+
+#[tokio::test]
+async fn who_was_refused_as_a_stranger_writes_as_soon_as_he_is_a_member() {
+    let world = start().await;
+    assert_eq!(send(&world, text("u5")).await, 1203);
+    let store = &world.engines.deps.store;
+    store.add(member("u5", 20)).await.unwrap();
+    announce(&world, 2, &["u5"], &[]).await;
+    assert_eq!(send(&world, text("u5")).await, 0);
+    // The same with a user who is registered after a message to him.
+    assert_eq!(world.send("u1", "u6", "hi").await, 1004);
+    register(&world.engines.deps, &["u6"]).await;
+    assert_eq!(world.send("u1", "u6", "hi").await, 0);
 }
 
 #[tokio::test]
