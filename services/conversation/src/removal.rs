@@ -120,7 +120,8 @@ impl Records {
             if newest <= removed.seq || bound != 0 && bound <= removed.seq {
                 continue;
             }
-            done.push(key![owner, removed.conversation_id.as_str()]);
+            let key = key![owner, removed.conversation_id.as_str()];
+            done.push((key, removed.seq));
             let about = Identity {
                 conversation_id: removed.conversation_id,
                 conversation_type: removed.conversation_type,
@@ -131,12 +132,14 @@ impl Records {
             let made = self.write(owner, &about, &patch, records::Follow::TELL_OWNER);
             records.extend(made.await?);
         }
-        if done.is_empty() {
-            return Ok(());
+        if !records.is_empty() {
+            let ctx = Context::internal("revive-conversations");
+            self.follow_up(&ctx, records).await;
         }
-        self.follow_up(&Context::internal("revive-conversations"), records)
-            .await;
-        store.remove::<RemovedConversation>(done).await?;
+        for (key, seq) in done {
+            // Another removal meanwhile stays noted.
+            store.remove_at::<RemovedConversation>(key, seq).await?;
+        }
         Ok(())
     }
 

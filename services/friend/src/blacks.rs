@@ -93,7 +93,8 @@ impl Relations {
         .await;
     }
 
-    /// Does what follows a change of an entry: the version, and 1207 or 1208 for what it is now.
+    /// Does what follows a change of an entry: the version, and 1207 or 1208 for what it is now. Only the owner is told
+    /// (messages-and-sync.md 12.5): the other could read that he is blocked.
     pub(crate) async fn roll_black(&self, ctx: &Context, black: Black) -> Result<()> {
         let store = self.deps.store.as_ref();
         let (owner, blocked) = (&*black.owner_id, &*black.blocked_id);
@@ -106,10 +107,10 @@ impl Relations {
         let from_to_user_id = from_to(owner, blocked);
         let change = if black.is_present() {
             let tips = BlackAddedTips { from_to_user_id };
-            Notification::to_user(content_type::BLACK_ADDED, owner, blocked, &tips)?
+            Notification::to_user(content_type::BLACK_ADDED, owner, owner, &tips)?
         } else {
             let tips = BlackDeletedTips { from_to_user_id };
-            Notification::to_user(content_type::BLACK_DELETED, owner, blocked, &tips)?
+            Notification::to_user(content_type::BLACK_DELETED, owner, owner, &tips)?
         };
         let id = pending::message_id(&black.pending, owner, change.content_type);
         notification::send(&self.deps, ctx, change.client_msg_id(id)).await?;

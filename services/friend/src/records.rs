@@ -232,6 +232,7 @@ impl Relations {
         notification::send(&self.deps, ctx, update).await
     }
 
+    /// What became of a friend is his owner's business (messages-and-sync.md 12.5); that he approved is both's.
     async fn announce(&self, ctx: &Context, friend: &Friend) -> Result<()> {
         let (owner, other) = (&*friend.owner_id, &*friend.friend_id);
         let mut told = Vec::new();
@@ -252,7 +253,7 @@ impl Relations {
             told.push(Notification::to_user(
                 content_type::FRIEND_REMARK_SET,
                 owner,
-                other,
+                owner,
                 &tips,
             )?);
         }
@@ -264,7 +265,7 @@ impl Relations {
             told.push(Notification::to_user(
                 content_type::FRIEND_DELETED,
                 owner,
-                other,
+                owner,
                 &tips,
             )?);
         }

@@ -238,6 +238,13 @@ async fn ids_seqs_lists_and_sizes_out_of_bounds_get_the_error_of_the_specificati
     }
     let revoke = json!({"userID": "good1", "conversationID": chat, "seq": i64::MAX});
     refuses(&user, "/msg/revoke_msg", revoke, 1004).await;
+    let many: Vec<String> = (0..10_001).map(|n| format!("u{n}")).collect();
+    for path in [
+        "/user/get_users_online_status",
+        "/user/get_users_online_token_detail",
+    ] {
+        refuses(&admin, path, json!({"userIDs": many}), 1001).await;
+    }
     let many: Vec<i64> = (1..=10_000).collect();
     let delete = json!({"userID": "good1", "conversationID": chat, "seqs": many});
     refuses(&user, "/msg/delete_msgs", delete.clone(), 1001).await;

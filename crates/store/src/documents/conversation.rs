@@ -80,7 +80,7 @@ impl Conversation {
 
 crate::document! {
     /// What an owner has removed until a message follows, which brings it back as a new record. Owner: the conversation service.
-    pub struct RemovedConversation in "removed_conversations" {
+    pub struct RemovedConversation in "removed_conversations", revision seq {
         /// Whose record it was.
         pub owner_id: String,
         /// Conversation.
@@ -91,7 +91,7 @@ crate::document! {
         pub user_id: String,
         /// As in the record.
         pub group_id: String,
-        /// The newest seq when it was removed.
+        /// The newest seq when it was removed; after a return and another removal a higher one, so it serves as the revision.
         pub seq: i64,
     }
     key [owner_id, conversation_id];

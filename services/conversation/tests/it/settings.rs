@@ -2,7 +2,10 @@
 
 use magpie_proto::openim::{conversation::*, protobuf::*, sdkws::RequestPagination};
 use magpie_service::Context;
-use magpie_store::{Documents as _, documents::UserSeq};
+use magpie_store::{
+    Documents as _,
+    documents::{self, UserSeq},
+};
 use magpie_testkit::{admin, code, user};
 
 use super::{all, incremental, set, start, with_u2};
@@ -353,4 +356,51 @@ async fn concurrent_settings_of_one_record_all_stand() {
         (record.ex.as_str(), record.is_pinned, record.burn_duration),
         ("ex", true, 60)
     );
+}
+
+#[tokio::test]
+async fn burn_after_reading_is_not_for_who_is_blocked_or_about_nobody() {
+    let (world, client) = start().await;
+    let private = |id: &str, peer: &str| ConversationReq {
+        conversation_id: id.to_owned(),
+        conversation_type: 1,
+        user_id: peer.to_owned(),
+        is_private_chat: Some(BoolValue { value: true }),
+        ..Default::default()
+    };
+    let block = documents::Black {
+        owner_id: "u2".to_owned(),
+        blocked_id: "u1".to_owned(),
+        create_time: 1,
+        add_source: 0,
+        operator_id: "u2".to_owned(),
+        ex: String::new(),
+        rev: 1,
+        pending: Default::default(),
+        deleted_at: 0,
+    };
+    world.deps.store.add(block).await.unwrap();
+    let me = user("u1");
+    for (id, peer, expected) in [("si_u1_u2", "u2", 1302), ("si_nobody_u1", "nobody", 1004)] {
+        assert_eq!(
+            set(&client, &me, &["u1"], private(id, peer)).await,
+            expected
+        );
+    }
+    assert!(world.sent().is_empty());
+    assert_eq!(all(&client, "u1").await, []);
+    let other = private("si_u1_u2", "u1");
+    assert_eq!(set(&client, &user("u2"), &["u2"], other).await, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_set_for_anybody_when_it_can_not_be_for_one() {
+    let (world, client) = start().await;
+    let pinned = ConversationReq {
+        is_pinned: Some(BoolValue { value: true }),
+        ..with_u2()
+    };
+    assert_eq!(set(&client, &admin(), &["u1", "u3"], pinned).await, 1001);
+    assert!(world.sent().is_empty());
+    assert_eq!(all(&client, "u1").await, []);
 }

@@ -42,7 +42,7 @@ async fn a_deleted_friend_is_gone_from_one_list() {
     let told = (
         1205,
         "u1".to_owned(),
-        "u2".to_owned(),
+        "u1".to_owned(),
         false,
         detail.to_owned(),
     );
@@ -182,7 +182,7 @@ async fn the_older_route_sets_a_remark() {
     let told = (
         1206,
         "u1".to_owned(),
-        "u2".to_owned(),
+        "u1".to_owned(),
         false,
         detail.to_owned(),
     );

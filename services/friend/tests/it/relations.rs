@@ -231,7 +231,7 @@ async fn a_blocked_user_is_listed_until_he_is_unblocked() {
         (
             1207,
             "u1".to_owned(),
-            "u2".to_owned(),
+            "u1".to_owned(),
             false,
             detail.to_owned()
         )
