@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use magpie_proto::openim::{
     conversation as wire,
     sdkws::{ConversationSetPrivateTips, ConversationUpdateTips},
@@ -240,28 +239,11 @@ pub(crate) fn identity(record: &Conversation) -> Identity {
 }
 
 pub(crate) fn blank(owner: &str, about: &Identity) -> Conversation {
+    let with = (about.peer.clone(), about.group_id.clone());
+    let (owner, id) = (owner.to_owned(), about.conversation_id.clone());
     Conversation {
-        owner_id: owner.to_owned(),
-        conversation_id: about.conversation_id.clone(),
-        conversation_type: about.conversation_type,
-        user_id: about.peer.clone(),
-        group_id: about.group_id.clone(),
-        recv_msg_opt: 0,
-        is_pinned: false,
-        attached_info: String::new(),
-        is_private_chat: false,
-        group_at_type: 0,
-        ex: String::new(),
-        burn_duration: 0,
-        min_seq: 0,
-        max_seq: 0,
-        msg_destruct_time: 0,
-        latest_msg_destruct_time: 0,
-        is_msg_destruct: false,
-        create_time: now_ms(),
-        pending: Bytes::new(),
         rev: 1,
-        deleted_at: 0,
+        ..Conversation::blank(owner, id, about.conversation_type, with, now_ms())
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
 use magpie_proto::magpie::log::{Inbound, UserIds};
 use magpie_service::pending;
@@ -106,28 +105,9 @@ fn records(record: &Inbound) -> Vec<Conversation> {
     let kind = SessionType::from_number(record.session_type).map_or(0, SessionType::number);
     owners(record)
         .into_iter()
-        .map(|(owner_id, user_id)| Conversation {
-            owner_id,
-            conversation_id: record.conversation_id.clone(),
-            conversation_type: kind,
-            user_id,
-            group_id: String::new(),
-            recv_msg_opt: 0,
-            is_pinned: false,
-            attached_info: String::new(),
-            is_private_chat: false,
-            group_at_type: 0,
-            ex: String::new(),
-            burn_duration: 0,
-            min_seq: 0,
-            max_seq: 0,
-            msg_destruct_time: 0,
-            latest_msg_destruct_time: 0,
-            is_msg_destruct: false,
-            create_time: record.send_time,
-            pending: Bytes::new(),
-            rev: 0,
-            deleted_at: 0,
+        .map(|(owner, peer)| {
+            let (id, with) = (record.conversation_id.clone(), (peer, String::new()));
+            Conversation::blank(owner, id, kind, with, record.send_time)
         })
         .collect()
 }

@@ -72,6 +72,39 @@ crate::document! {
 }
 
 impl Conversation {
+    /// A record in which nothing is set, of a conversation with a user or a group (the other one is empty), made at this time, ms.
+    pub fn blank(
+        owner_id: String,
+        conversation_id: String,
+        conversation_type: i32,
+        (user_id, group_id): (String, String),
+        create_time: i64,
+    ) -> Self {
+        Self {
+            owner_id,
+            conversation_id,
+            conversation_type,
+            user_id,
+            group_id,
+            recv_msg_opt: 0,
+            is_pinned: false,
+            attached_info: String::new(),
+            is_private_chat: false,
+            group_at_type: 0,
+            ex: String::new(),
+            burn_duration: 0,
+            min_seq: 0,
+            max_seq: 0,
+            msg_destruct_time: 0,
+            latest_msg_destruct_time: 0,
+            is_msg_destruct: false,
+            create_time,
+            pending: Bytes::new(),
+            rev: 0,
+            deleted_at: 0,
+        }
+    }
+
     /// Whether it is there, not the trace of one that was.
     pub fn is_present(&self) -> bool {
         self.deleted_at == 0

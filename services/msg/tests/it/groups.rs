@@ -404,29 +404,8 @@ async fn members_take_from_all_what_they_may_revoke_and_clear_nothing() {
 
 /// A member's record of the group's conversation.
 fn record(owner: &str) -> Conversation {
-    Conversation {
-        owner_id: owner.to_owned(),
-        conversation_id: CHAT.to_owned(),
-        conversation_type: 3,
-        user_id: String::new(),
-        group_id: "g1".to_owned(),
-        recv_msg_opt: 0,
-        is_pinned: false,
-        attached_info: String::new(),
-        is_private_chat: false,
-        group_at_type: 0,
-        ex: String::new(),
-        burn_duration: 0,
-        min_seq: 0,
-        max_seq: 0,
-        msg_destruct_time: 0,
-        latest_msg_destruct_time: 0,
-        is_msg_destruct: false,
-        create_time: 1,
-        pending: Default::default(),
-        rev: 1,
-        deleted_at: 0,
-    }
+    let with = (String::new(), "g1".to_owned());
+    Conversation::blank(owner.to_owned(), CHAT.to_owned(), 3, with, 1)
 }
 
 #[tokio::test]
