@@ -125,22 +125,44 @@ pub async fn record<S: Store + ?Sized>(
     list: List,
     changes: &[(&str, State)],
 ) -> Result<Version> {
+    write(store, owner, list, &[changes]).await
+}
+
+/// Records that these elements changed, each in a step of its own, in one write, and returns the version reached.
+pub async fn record_each<S: Store + ?Sized>(
+    store: &S,
+    owner: &str,
+    list: List,
+    changes: &[(&str, State)],
+) -> Result<Version> {
+    let steps: Vec<_> = changes.chunks(1).collect();
+    write(store, owner, list, &steps).await
+}
+
+async fn write<S: Store + ?Sized>(
+    store: &S,
+    owner: &str,
+    list: List,
+    steps: &[&[(&str, State)]],
+) -> Result<Version> {
     for _ in 0..MAX_TRIES {
         let found: Option<VersionHead> = store.find(key![owner, list.name()]).await?;
         let old_rev = found.as_ref().map(|h| h.rev);
         let mut head = found.unwrap_or_else(|| empty(owner, list));
-        head.version += 1;
         let mut entries: BTreeMap<String, Entry> = decode(&head)?
             .into_iter()
             .map(|e| (e.element.clone(), e))
             .collect();
-        for (element, state) in changes {
-            let entry = Entry {
-                element: (*element).to_owned(),
-                state: *state as i32,
-                version: head.version,
-            };
-            entries.insert(entry.element.clone(), entry);
+        for changes in steps {
+            head.version += 1;
+            for (element, state) in *changes {
+                let entry = Entry {
+                    element: (*element).to_owned(),
+                    state: *state as i32,
+                    version: head.version,
+                };
+                entries.insert(entry.element.clone(), entry);
+            }
         }
         let mut newest: Vec<Entry> = entries.into_values().collect();
         newest.sort_by_key(|e| std::cmp::Reverse(e.version));

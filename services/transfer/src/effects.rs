@@ -114,8 +114,9 @@ fn records(record: &Inbound) -> Vec<Conversation> {
 
 /// Conversations that are new to their owners, on their way into the owners' version lists.
 ///
-/// Each list is one document, and writing it takes two calls of the store. So a batch's entries of one owner are one step of his
-/// list, and lists of different owners, which have nothing to do with each other, are written beside each other.
+/// Each list is one document, and writing it takes two calls of the store. So a batch's entries of one owner are one write of his
+/// list, and lists of different owners, which have nothing to do with each other, are written beside each other. Each conversation
+/// is a step of its own there, so that versions do not depend on how messages fall into batches.
 #[derive(Default)]
 pub(crate) struct NewChats(HashMap<String, Vec<String>>);
 
@@ -137,7 +138,7 @@ impl NewChats {
                     .iter()
                     .map(|conversation| (conversation.as_str(), State::Insert))
                     .collect();
-                versions::record(&**store, &owner, List::Conversations, &changes)
+                versions::record_each(&**store, &owner, List::Conversations, &changes)
                     .await
                     .map(drop)
             })
