@@ -102,7 +102,7 @@ impl Service {
             ));
         }
         if !conversation.is_group_chat() {
-            return self.check_not_blocked(user, conversation).await;
+            return self.check_pair(user, conversation).await;
         }
         let role = self.role(conversation.stem(), user).await?;
         if role.is_none() {
@@ -131,7 +131,7 @@ impl Service {
             return Ok(());
         }
         if !conversation.is_group_chat() {
-            return self.check_not_blocked(user, conversation).await;
+            return self.check_pair(user, conversation).await;
         }
         match self.role(conversation.stem(), user).await? {
             Some(role::OWNER | role::ADMIN) => Ok(()),
@@ -141,18 +141,12 @@ impl Service {
         }
     }
 
-    /// 1302 if the other of the pair has blocked the user.
-    async fn check_not_blocked(&self, user: &str, conversation: &ConversationId) -> Result<()> {
-        let Some(peer) = self.peer(user, conversation).await? else {
-            return Ok(());
-        };
-        if self.cache.has_blocked(&self.deps, &peer, user).await? {
-            return Err(Error::new(
-                Code::BLOCKED_BY_PEER,
-                "the other user has blocked this one",
-            ));
+    /// 1302 if this is a pair's chat and the other one has blocked the user.
+    async fn check_pair(&self, user: &str, conversation: &ConversationId) -> Result<()> {
+        match self.peer(user, conversation).await? {
+            Some(peer) => self.check_not_blocked(&peer, user).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A notification for everybody in the conversation: the partner of a single chat, the members of a group.

@@ -91,15 +91,21 @@ impl Service {
         Ok(())
     }
 
+    /// 1302 if the other of a pair has blocked the user.
+    pub(crate) async fn check_not_blocked(&self, other: &str, user: &str) -> Result<()> {
+        if self.cache.has_blocked(&self.deps, other, user).await? {
+            return Err(Error::new(
+                Code::BLOCKED_BY_PEER,
+                "the other user has blocked this one",
+            ));
+        }
+        Ok(())
+    }
+
     /// The receiver may have blocked the sender, and the configuration may demand that he has befriended him.
     async fn check_relation(&self, msg: &MsgData) -> Result<()> {
         let (receiver, sender) = (&*msg.recv_id, &*msg.send_id);
-        if self.cache.has_blocked(&self.deps, receiver, sender).await? {
-            return Err(Error::new(
-                Code::BLOCKED_BY_PEER,
-                "the receiver has blocked the sender",
-            ));
-        }
+        self.check_not_blocked(receiver, sender).await?;
         if self.config.friend_verify && !self.cache.is_friend(&self.deps, receiver, sender).await? {
             return Err(Error::new(
                 Code::NOT_PEERS_FRIEND,
