@@ -120,10 +120,8 @@ async fn leave_and_join_in_flight(largest: usize) {
     let mut newcomer = server.connect("u3", 1).await;
     let mut requests = Vec::new();
     let mut moves = Vec::new();
-    let mut last = String::new();
     for n in 0..150 {
         let msg = text("u1", "g1", &format!("text {n}"));
-        last.clone_from(&msg.client_msg_id);
         let body = msg.encode_to_vec().into();
         requests.push(speaker.send_request(1003, body).await.unwrap());
         let (path, body) = match n {
@@ -148,9 +146,11 @@ async fn leave_and_join_in_flight(largest: usize) {
     for moved in moves {
         moved.await.unwrap();
     }
-    let got = pushed_until(&mut newcomer, &last).await;
+    let last = text("u1", "g1", "after all of it");
+    speaker.send_message(&last).await.unwrap();
+    let got = pushed_until(&mut newcomer, &last.client_msg_id).await;
     let all = speaker.pull_all(CHAT).await.unwrap();
-    assert_eq!(all.len(), 153, "150 texts and three lines");
+    assert_eq!(all.len(), 154, "151 texts and three lines");
     let place = |kind: i32| all.iter().find(|m| m.content_type == kind).unwrap().seq;
     let (came, left) = (place(1509), place(1508));
     // The newcomer is pushed, and can pull, everything from his coming on: it stands right before its line in the chat, unless a text
@@ -158,7 +158,7 @@ async fn leave_and_join_in_flight(largest: usize) {
     let from = got.first().map(|(seq, _)| *seq).unwrap();
     assert!((2..=came).contains(&from), "{from} {came}");
     let pushed: Vec<i64> = got.into_iter().map(|(seq, _)| seq).collect();
-    assert_eq!(pushed, (from..=153).collect::<Vec<i64>>());
+    assert_eq!(pushed, (from..=154).collect::<Vec<i64>>());
     let body = json!({
         "userID": "u3", "order": 0,
         "seqRanges": [{"conversationID": CHAT, "begin": 1, "end": 500, "num": 500}],
