@@ -91,9 +91,11 @@ fetch_kafka() {
 }
 
 say_mongo() { say "mongo: building SecantusDB $mongo_version (about 6 minutes of processor time, once)"; }
-# The build folder stays until the end, so that an interrupted build goes on where it was.
+# The build folder stays until the end, so that an interrupted build goes on where it was. Without the optimisation over crates that its
+# release profile asks for it takes half the time.
 fetch_mongo() {
-  cd "$cache" && CARGO_TARGET_DIR=$mongo_home.build nice cargo install secantus-mdb --version "=$mongo_version" \
+  cd "$cache" && CARGO_TARGET_DIR=$mongo_home.build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    nice cargo install secantus-mdb --version "=$mongo_version" \
     --ignore-rust-version --root "$1" && rm -rf "$mongo_home.build"
 }
 

@@ -51,6 +51,17 @@ pub(crate) enum Failure {
     Broken(String),
 }
 
+/// What an instance says when it is asked whether it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is there and takes work.
+    Serving,
+    /// It is there and takes no work any more.
+    Leaving,
+    /// Nothing, or somebody else is at its address.
+    Silent,
+}
+
 pub(crate) struct Endpoint {
     service: String,
     id: String,
@@ -138,14 +149,21 @@ impl Endpoint {
         }
     }
 
-    /// Whether this very instance is there and takes work.
-    pub(crate) async fn serves(&self) -> bool {
+    /// Asks this very instance.
+    pub(crate) async fn state(&self) -> State {
         let request = HealthCheckRequest {
             service: health_name(&self.service, &self.id),
         };
         let mut health = HealthClient::new(self.transport.clone());
         let answer = tokio::time::timeout(self.limits.probe, health.check(request)).await;
-        matches!(answer, Ok(Ok(status)) if status.get_ref().status() == ServingStatus::Serving)
+        let Ok(Ok(answer)) = answer else {
+            return State::Silent;
+        };
+        match answer.get_ref().status() {
+            ServingStatus::Serving => State::Serving,
+            ServingStatus::NotServing => State::Leaving,
+            _ => State::Silent,
+        }
     }
 
     fn answered(&self) {
@@ -220,7 +238,7 @@ fn recover(endpoint: &Arc<Endpoint>, times: u32) -> impl Future<Output = ()> + u
             if !endpoint.is_ejected() {
                 return;
             }
-            if endpoint.serves().await {
+            if endpoint.state().await == State::Serving {
                 endpoint.readmit();
                 return;
             }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::Request;
-use magpie_discovery::{Channel, Registry, call_span};
+use magpie_discovery::{Channel, Farewell, Registry, call_span};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tracing::Instrument as _;
@@ -98,6 +98,14 @@ impl Registry for EtcdRegistry {
     fn wait_for(&self, service: &'static str) -> BoxFuture<'_, ()> {
         let service: Arc<Service> = self.table.service(service);
         Box::pin(async move { service.populated().await })
+    }
+
+    fn was_read(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.table.was_read())
+    }
+
+    fn before_forgetting(&self, service: &'static str, farewell: Farewell) {
+        self.table.service(service).set_farewell(farewell);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One service: its instances as they are known now, and what all calls to it share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use magpie_discovery::Farewell;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 use tonic::Status;
 use tower::retry::budget::{Budget as _, TpsBudget};
@@ -16,6 +17,7 @@ pub(crate) struct Service {
     members: watch::Sender<Arc<[Arc<Endpoint>]>>,
     slots: Semaphore,
     budget: TpsBudget,
+    farewell: OnceLock<Farewell>,
     pub(crate) limits: Arc<Calls>,
     pub(crate) hook: Hook,
 }
@@ -31,6 +33,7 @@ impl Service {
                 MIN_RETRIES,
                 limits.retry_share.clamp(0.0, 1.0),
             ),
+            farewell: OnceLock::new(),
             limits,
             hook,
         }
@@ -46,6 +49,15 @@ impl Service {
 
     pub(crate) fn set_members(&self, members: Arc<[Arc<Endpoint>]>) {
         self.members.send_replace(members);
+    }
+
+    /// What comes before an instance that has not left is forgotten; the first one counts.
+    pub(crate) fn set_farewell(&self, farewell: Farewell) {
+        self.farewell.get_or_init(|| farewell);
+    }
+
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.farewell.get().cloned()
     }
 
     /// Waits for the first instance.

@@ -4,7 +4,8 @@
 //! (a stopped etcd ends all leases when it goes on). So the instance is asked. One that leaves in good order says so to the
 //! question; one that serves stays, and is asked again every lease time. After an interruption of the watch nothing is
 //! known of what is missing in the new snapshot (an etcd that came back empty misses everything), so the question waits for one
-//! lease time, in which everybody registers again.
+//! lease time, in which everybody registers again. One that says nothing may only stand still: before it is forgotten, those here
+//! whom that concerns have their farewell.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map},
@@ -12,12 +13,13 @@ use std::{
     time::Duration,
 };
 
+use magpie_discovery::Farewell;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Calls, Hook,
-    endpoint::{Endpoint, Instance},
+    endpoint::{Endpoint, Instance, State as Answer},
     service::Service,
 };
 
@@ -159,6 +161,10 @@ impl Table {
         }
     }
 
+    fn farewell(&self, service: &str) -> Option<Farewell> {
+        self.lock().services.get(service)?.farewell()
+    }
+
     fn remove(&self, service: &str, endpoint: &Arc<Endpoint>) {
         let mut state = self.lock();
         let Some(all) = state.entries.get_mut(service) else {
@@ -213,13 +219,22 @@ async fn doubtful(
     lease: Duration,
 ) {
     tokio::time::sleep(wait).await;
-    while endpoint.serves().await {
+    let last = loop {
+        let answer = endpoint.state().await;
+        if answer != Answer::Serving {
+            break answer;
+        }
         tracing::warn!(
             service,
             instance = endpoint.id(),
             "an instance is not registered, but serves"
         );
         tokio::time::sleep(lease).await;
+    };
+    if last == Answer::Silent
+        && let Some(farewell) = table.upgrade().and_then(|table| table.farewell(&service))
+    {
+        farewell(endpoint.id().to_owned()).await;
     }
     if let Some(table) = table.upgrade() {
         table.remove(&service, &endpoint);

@@ -76,7 +76,22 @@ pub trait Registry: Send + Sync + 'static {
         let _ = service;
         Box::pin(std::future::ready(()))
     }
+
+    /// Waits until it is known what is registered, without a limit. By default it is.
+    fn was_read(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Has `farewell` run to its end whenever an instance of a service, whose id it gets, is about to be forgotten here although it
+    /// has not left: it is not registered, and it does not answer. It may be there again later. The first farewell of a service
+    /// counts. By default none is ever forgotten.
+    fn before_forgetting(&self, service: &'static str, farewell: Farewell) {
+        let _ = (service, farewell);
+    }
 }
+
+/// See [`Registry::before_forgetting`].
+pub type Farewell = Arc<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A shared registry.
 pub type SharedRegistry = Arc<dyn Registry>;

@@ -152,11 +152,11 @@ impl Options {
                 COMPRESSIONS.join(", ")
             ));
         }
-        if self.max_backlog_age * 2 > self.retention {
-            return Err("max_backlog must be below half of the retention".to_owned());
+        if self.max_backlog_age * 2 >= self.retention {
+            return Err("max_backlog_minutes must be below half of retention_hours".to_owned());
         }
         if self.batch_spacing >= self.session_timeout {
-            return Err("batch_spacing must be below the session_timeout".to_owned());
+            return Err("batch_spacing_ms must be below session_timeout_ms".to_owned());
         }
         let ours: Vec<_> = [self.common(), self.of_producer(), self.of_consumer("")].concat();
         for name in self.properties.keys() {

@@ -98,11 +98,14 @@ async fn partitions_go_to_a_member_that_joins_and_back_without_a_repeat() {
         Arc::clone(&stop_second),
     ));
     let mut appended = 1000;
-    while second.batches.load(Ordering::Relaxed) < 3 {
-        append_all(&one, 50, appended..appended + 20).await;
-        appended += 20;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    in_time("the second works", async {
+        while second.batches.load(Ordering::Relaxed) < 3 {
+            append_all(&one, 50, appended..appended + 20).await;
+            appended += 20;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     // Leaves in the middle.
     append_all(&one, 50, appended..appended + 500).await;
     appended += 500;

@@ -12,10 +12,10 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use magpie_discovery::{Channel, name};
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
-use magpie_types::{Code, Error, UserId};
+use magpie_types::{Code, Error, UserId, ids};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use tracing::{Instrument as _, info_span};
 
 use crate::{
     Caller, Context, Deps, IntoStatus as _,
+    bodies::{self, Bodies, Unread},
     health::Readiness,
     listen::{Calls, GRACE, Limits, Listener},
     send, trace,
@@ -46,6 +47,10 @@ pub struct Config {
     pub keepalive_ms: u64,
     /// Longest request, bytes.
     pub max_message_bytes: usize,
+    /// Memory for all requests under way beyond the first 4 KiB of each, bytes; the next large one is refused.
+    pub max_requests_bytes: usize,
+    /// A client that takes nothing of its answers for this long is closed, ms.
+    pub write_timeout_ms: u64,
     /// Longest metadata of a call, bytes.
     pub max_metadata_bytes: u32,
 }
@@ -59,6 +64,8 @@ impl Default for Config {
             call_timeout_ms: 30_000,
             keepalive_ms: 20_000,
             max_message_bytes: 8 << 20,
+            max_requests_bytes: 64 << 20,
+            write_timeout_ms: 30_000,
             max_metadata_bytes: 16 << 10,
         }
     }
@@ -86,9 +93,6 @@ const ANONYMOUS: &[&str] = &[
     "/openim.auth.Auth/parseToken",
 ];
 
-/// Longest request of a caller without a token, bytes.
-const MAX_ANONYMOUS: usize = 64 << 10;
-
 /// Serves the port until shutdown; calls under way are finished.
 pub async fn serve(
     deps: Deps,
@@ -114,17 +118,19 @@ pub async fn serve(
     if let Ok(reflection) = reflection.build_v1() {
         routes = routes.add_service(reflection);
     }
+    let bodies = Arc::new(Bodies::new(config.max_requests_bytes));
     let mut router = routes.into_axum_router();
     for (service, name) in SERVICES {
         router = router.route_service(
             &format!("/{service}/{{method}}"),
-            Edge::new(&deps, name, &config),
+            Edge::new(&deps, name, &bodies, &config),
         );
     }
     let shutdown = deps.shutdown.clone();
     let limits = Limits {
         connections: config.max_connections,
         silence: Duration::from_millis(config.handshake_timeout_ms),
+        stall: Duration::from_millis(config.write_timeout_ms),
     };
     let connections = Listener::new(listener, limits, shutdown.clone()).http2();
     Server::builder()
@@ -144,29 +150,34 @@ struct Edge {
     auth: Channel,
     admins: Arc<[String]>,
     stopping: CancellationToken,
+    bodies: Arc<Bodies>,
     max_message_bytes: usize,
 }
 
 impl Edge {
-    fn new(deps: &Deps, service: &'static str, config: &Config) -> Self {
+    fn new(deps: &Deps, service: &'static str, bodies: &Arc<Bodies>, config: &Config) -> Self {
         Self {
             service: deps.channel(service),
             auth: deps.channel(name::AUTH),
             admins: Arc::clone(&deps.admins),
             stopping: deps.shutdown.clone(),
+            bodies: Arc::clone(bodies),
             max_message_bytes: config.max_message_bytes,
         }
     }
 
     async fn answer(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let mut context = None;
-        if !ANONYMOUS.contains(&request.uri().path()) {
+        let mut limit = self.max_message_bytes;
+        if ANONYMOUS.contains(&request.uri().path()) {
+            limit = limit.min(bodies::SMALL);
+        } else {
             context = Some(self.identify(request.headers()).await?);
         }
         // Every call has one message, and none may hold the process back when it stops half sent.
         let (head, body) = request.into_parts();
-        let body = tokio::select! {
-            body = body.collect() => body?.to_bytes(),
+        let (body, _memory) = tokio::select! {
+            read = self.bodies.read(body, limit) => read.map_err(unreadable)?,
             () = grace(&self.stopping) => return Err(Status::unavailable("the server stops")),
         };
         let route = (head.uri.path() == SEND)
@@ -205,6 +216,7 @@ impl Edge {
             "" => uuid::Uuid::new_v4().to_string(),
             given => given.to_owned(),
         };
+        ids::check_operation_id(&operation_id).map_err(|e| e.into_status())?;
         let request = Context::internal(operation_id.as_str()).request(ParseTokenReq {
             token: token.to_owned(),
         });
@@ -243,18 +255,21 @@ impl Service<http::Request<axum::body::Body>> for Edge {
 
     fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
         let edge = self.clone();
-        let limit = if ANONYMOUS.contains(&request.uri().path()) {
-            edge.max_message_bytes.min(MAX_ANONYMOUS)
-        } else {
-            edge.max_message_bytes
-        };
-        let request = request.map(|body| Body::new(Limited::new(body, limit)));
+        let request = request.map(Body::new);
         let running = request.extensions().get::<Calls>().map(Calls::begin);
         Box::pin(async move {
             let answer = edge.answer(request).await;
             drop(running);
             Ok(answer.unwrap_or_else(Status::into_http))
         })
+    }
+}
+
+fn unreadable(why: Unread) -> Status {
+    match why {
+        Unread::Busy => Status::resource_exhausted("too many large requests are under way"),
+        Unread::TooLarge => Status::out_of_range("the request is too large"),
+        Unread::Ended => Status::invalid_argument("the request ended early"),
     }
 }
 

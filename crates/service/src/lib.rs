@@ -1,9 +1,11 @@
 //! What every service shares: the identity of a call, the engines and channels it works with, notifications, configuration,
 //! telemetry, tasks and shutdown.
 
+pub mod bodies;
 pub mod caller;
 pub mod config;
 pub mod deps;
+pub mod gateways;
 pub mod grpc;
 pub mod health;
 pub mod internal;

@@ -1,8 +1,8 @@
 //! Connections of back ends and operators: how many there are, how long one may be silent, and how it ends with the process.
 //!
 //! A [`Listener`] accepts as many as its limit says; further ones wait in the kernel's backlog. A [`Socket`] ends when its first
-//! bytes do not come in time, and when the process stops: at once if it has sent nothing, else after a short grace, in
-//! which a request may arrive whole, and never while a request of it is answered.
+//! bytes do not come in time, when its peer takes nothing of what is written for too long, and when the process stops: at once if it
+//! has sent nothing, else after a short grace, in which a request may arrive whole, and never while a request of it is answered.
 
 use std::{
     io,
@@ -29,6 +29,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep},
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 
@@ -70,6 +71,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long a new one may be silent.
     pub silence: Duration,
+    /// How long one may take nothing of what is written to it.
+    pub stall: Duration,
 }
 
 /// See the module.
@@ -77,6 +80,7 @@ pub struct Listener {
     tcp: TcpListener,
     places: Arc<Semaphore>,
     silence: Duration,
+    stall: Duration,
     stopping: CancellationToken,
     errors: AcceptErrors,
 }
@@ -89,6 +93,7 @@ impl Listener {
             tcp,
             places: Arc::new(Semaphore::new(limits.connections)),
             silence: limits.silence,
+            stall: limits.stall,
             stopping,
             errors: AcceptErrors::default(),
         }
@@ -106,6 +111,8 @@ impl Listener {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::trace!(%error, "the client is gone already");
                     }
+                    let mut stream = TimeoutWriter::new(stream);
+                    stream.set_timeout(Some(self.stall));
                     return Socket::new(stream, place, opening, self.silence, &self.stopping);
                 }
                 Err(error) => self.errors.pause(&error).await,
@@ -239,7 +246,7 @@ impl Drop for Running {
 
 /// A connection with its place among those of the listener.
 pub struct Socket {
-    stream: TcpStream,
+    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
     calls: Calls,
     /// First bytes that are still missing.
     missing: usize,
@@ -249,7 +256,7 @@ pub struct Socket {
 
 impl Socket {
     fn new(
-        stream: TcpStream,
+        stream: TimeoutWriter<TcpStream>,
         place: OwnedSemaphorePermit,
         opening: usize,
         silence: Duration,
@@ -258,7 +265,7 @@ impl Socket {
         let calls = Calls::new();
         let end = calls.clone().end(silence, stopping.clone());
         Self {
-            stream,
+            stream: Box::pin(stream),
             calls,
             missing: opening,
             end: Some(Box::pin(end)),
@@ -296,7 +303,7 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = self.stream.as_mut().poll_read(cx, buf);
         if self.missing > 0 {
             self.missing = self.missing.saturating_sub(buf.filled().len() - before);
             if self.missing == 0 {
@@ -316,7 +323,7 @@ impl AsyncWrite for Socket {
         if self.has_ended(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.stream.as_mut().poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -327,7 +334,7 @@ impl AsyncWrite for Socket {
         if self.has_ended(cx) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.stream.as_mut().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -335,11 +342,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.as_mut().poll_shutdown(cx)
     }
 }
 

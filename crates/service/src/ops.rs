@@ -53,6 +53,7 @@ const MAX_BODY: usize = 4096;
 const LIMITS: Limits = Limits {
     connections: 256,
     silence: Duration::from_secs(10),
+    stall: Duration::from_secs(10),
 };
 
 /// Serves the port until the process ends: it still answers while other work is being finished.

@@ -185,6 +185,11 @@ fn bound(at: i64) -> Bytes {
     bytes.freeze()
 }
 
+/// The oldest intents, whoever works at them. `index` is one over `pending` alone.
+pub async fn oldest<D: Intends>(store: &dyn Store, index: &'static str) -> Result<Vec<D>> {
+    due(store, index, i64::MAX).await
+}
+
 /// The oldest intents that were begun before the given time. `index` is an index over `pending` alone.
 async fn due<D: Intends>(store: &dyn Store, index: &'static str, before: i64) -> Result<Vec<D>> {
     Ok(store

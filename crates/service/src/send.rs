@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use magpie_discovery::{Idempotent, RouteKey};
 use magpie_proto::openim::{msg::SendMsgReq, sdkws::MsgData};
-use magpie_types::{ConversationId, SessionType, ids};
+use magpie_types::{ConversationId, Error, Result, SessionType, ids};
 use prost::Message as _;
 use tonic::Request;
 
-use crate::Context;
+use crate::{Context, rpc::at_most};
 
 /// Bytes before the message in a frame of gRPC: compressed or not, length.
 const GRPC_HEAD: usize = 5;
@@ -25,6 +25,22 @@ pub fn request(context: &Context, mut msg: MsgData) -> Request<SendMsgReq> {
     request.extensions_mut().insert(RouteKey(key));
     request.extensions_mut().insert(Idempotent);
     request
+}
+
+/// Most users that a message mentions; SDKs send at most 10.
+const MAX_MENTIONS: usize = 1000;
+/// Most options of a message; a dozen have a meaning.
+const MAX_OPTIONS: usize = 100;
+
+/// 1001 for lists that take much more memory than they took on the wire.
+pub fn check_lists(msg: &MsgData) -> Result<()> {
+    at_most("atUserIDList", &msg.at_user_id_list, MAX_MENTIONS)?;
+    if msg.options.len() > MAX_OPTIONS {
+        return Err(Error::args(format!(
+            "options has more than {MAX_OPTIONS} elements"
+        )));
+    }
+    Ok(())
 }
 
 /// Where a `SendMsg` goes that is on its way as bytes, in gRPC's frame; `None` if they are something else.

@@ -99,6 +99,7 @@ pub async fn serve(
     let limits = listen::Limits {
         connections: config.max_connections,
         silence: Duration::from_millis(config.handshake_timeout_ms),
+        stall: Duration::from_millis(config.call_timeout_ms),
     };
     // They end with the server, which knows the calls under way.
     let connections = Listener::new(listener, limits, CancellationToken::new()).http2();

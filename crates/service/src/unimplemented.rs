@@ -3,14 +3,14 @@
 //! [`later!`](crate::later) stands at module level in a service's `grpc.rs`. It defines `pub const UNIMPLEMENTED: &[&str]`
 //! (names of the generated trait's methods), from which `docs/coverage.md` is written, and a macro `later_rpcs!()` that
 //! expands to the missing methods inside the `#[tonic::async_trait] impl`. They answer `UNIMPLEMENTED` with a text that says
-//! what they come with:
+//! why:
 //!
 //! ```ignore
 //! magpie_service::later! {
-//!     "profiles": {
-//!         update_user_info(UpdateUserInfoReq) -> UpdateUserInfoResp;
+//!     "comes with retention": {
+//!         clear_msg(ClearMsgReq) -> ClearMsgResp;
 //!     }
-//!     "calls": {
+//!     "comes with calls": {
 //!         signal(SignalReq) -> SignalResp;
 //!     }
 //! }
@@ -30,7 +30,7 @@ use tonic::Status;
 /// Declares the methods of a generated service trait that are not built yet; see the [module](self).
 #[macro_export]
 macro_rules! later {
-    ($($with:literal: { $($method:ident($request:ty) -> $response:ty;)* })*) => {
+    ($($why:literal: { $($method:ident($request:ty) -> $response:ty;)* })*) => {
         /// Methods of the generated trait that answer `UNIMPLEMENTED`.
         pub const UNIMPLEMENTED: &[&str] = &[$($(stringify!($method)),*),*];
 
@@ -49,7 +49,7 @@ macro_rules! later {
                     Self: 'async_trait,
                 {
                     ::std::boxed::Box::pin(::std::future::ready(::std::result::Result::Err(
-                        $crate::unimplemented::later(stringify!($method), $with),
+                        $crate::unimplemented::later(stringify!($method), $why),
                     )))
                 }
             )*)*};
@@ -59,6 +59,6 @@ macro_rules! later {
 
 /// The answer of a method that is not built yet.
 #[must_use]
-pub fn later(method: &str, with: &str) -> Status {
-    Status::unimplemented(format!("{method} is not built yet; it comes with {with}"))
+pub fn later(method: &str, why: &str) -> Status {
+    Status::unimplemented(format!("{method} is not built: {why}"))
 }

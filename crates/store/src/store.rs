@@ -70,7 +70,8 @@ pub enum Follow {
         fields: &'static [usize],
     },
     /// Sets the named fields, and `version`, of the document with the key of `row` to the values given in `row` if its `version`, an
-    /// `Int` field, is lower than that of `row`; inserts `row` as it stands if there is none. For the same collections as `Max`.
+    /// `Int` field, is lower than that of `row`; inserts `row` as it stands if there is none. No `Max` of the same call may raise that
+    /// `version`: which of the two comes first is open. For the same collections as `Max`.
     Newer {
         /// Collection.
         schema: &'static Schema,

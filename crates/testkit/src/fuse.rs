@@ -21,6 +21,7 @@ pub struct Fuse {
     inner: SharedStore,
     left: AtomicI64,
     blind: AtomicBool,
+    listless: AtomicBool,
 }
 
 impl Fuse {
@@ -30,6 +31,7 @@ impl Fuse {
             inner: Arc::clone(&deps.store),
             left: AtomicI64::new(WHOLE),
             blind: AtomicBool::new(false),
+            listless: AtomicBool::new(false),
         });
         let store = Arc::clone(&fuse);
         (
@@ -54,6 +56,11 @@ impl Fuse {
     /// Whether documents can't be read from now on.
     pub fn go_blind(&self, blind: bool) {
         self.blind.store(blind, Ordering::SeqCst);
+    }
+
+    /// Whether lists can't be read from now on; single documents can.
+    pub fn lose_lists(&self, lost: bool) {
+        self.listless.store(lost, Ordering::SeqCst);
     }
 
     fn look(&self) -> Result<()> {
@@ -90,6 +97,9 @@ impl Store for Fuse {
 
     async fn page(&self, schema: &'static Schema, page: Page) -> Result<Vec<Row>> {
         self.look()?;
+        if self.listless.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("no list can be read".to_owned()));
+        }
         self.inner.page(schema, page).await
     }
 

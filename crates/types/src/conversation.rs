@@ -70,11 +70,6 @@ impl ConversationId {
         Self::pair("n_", a, b)
     }
 
-    /// The notification stream of a group.
-    pub fn group_notifications(group: &str) -> Self {
-        Self(format!("n_{group}"))
-    }
-
     fn pair(prefix: &str, a: &str, b: &str) -> Self {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         Self(format!("{prefix}{low}_{high}"))

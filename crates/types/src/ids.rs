@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest user, group or client message id in bytes.
 pub const MAX_ID_LEN: usize = 128;
+/// Longest operationID, and longest other name that a client gives a request, in bytes.
+pub const MAX_NAME_LEN: usize = 256;
 /// Stands for everybody in a list of mentioned users (messages-and-sync.md); nobody's id.
 pub const EVERYBODY: &str = "AtAllTag";
 
@@ -42,6 +44,16 @@ fn check(kind: &'static str, text: &str, banned: fn(char) -> bool) -> Result<(),
     }
     if text.chars().any(|c| c.is_control() || banned(c)) {
         return Err(InvalidId::Character(kind));
+    }
+    Ok(())
+}
+
+/// 1001 for an operationID that is longer than [`MAX_NAME_LEN`]: it goes with everything that the operation causes.
+pub fn check_operation_id(text: &str) -> crate::Result<()> {
+    if text.len() > MAX_NAME_LEN {
+        return Err(crate::Error::args(format!(
+            "operationID is longer than {MAX_NAME_LEN} bytes"
+        )));
     }
     Ok(())
 }

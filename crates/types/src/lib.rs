@@ -7,11 +7,14 @@ pub mod conversation;
 pub mod error;
 pub mod group;
 pub mod ids;
+pub mod login;
 pub mod msg;
 pub mod platform;
 pub mod time;
+pub mod user;
 
 pub use conversation::{ConversationId, SessionType};
 pub use error::{Code, Error, Result};
 pub use ids::{ClientMsgId, EVERYBODY, GroupId, InvalidId, ServerMsgId, UserId};
+pub use login::MultiLogin;
 pub use platform::{Class, Platform};

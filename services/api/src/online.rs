@@ -5,12 +5,11 @@ use std::{
     time::Duration,
 };
 
-use magpie_discovery::name;
 use magpie_proto::openim::msggateway::{
     GetUsersOnlineStatusReq, SingleDetail, SinglePlatformToken,
     get_users_online_status_resp::SuccessResult, msg_gateway_client::MsgGatewayClient,
 };
-use magpie_service::{Context, rpc::at_most};
+use magpie_service::{Context, gateways, rpc::at_most};
 use magpie_types::Result;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
@@ -114,24 +113,27 @@ async fn connections(
         return Ok(found);
     }
     let users: Vec<String> = users.into_iter().cloned().collect();
-    let asked = call.deps.registry.instances(name::GATEWAY).into_iter().map(|(instance, channel)| {
-        let request = context.as_internal().request(GetUsersOnlineStatusReq { user_i_ds: users.clone() });
-        async move {
-            let mut gateway = MsgGatewayClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-            match tokio::time::timeout(GATEWAY_TIMEOUT, gateway.get_users_online_status(request)).await {
-                Ok(Ok(answer)) => answer.into_inner().success_result,
-                Ok(Err(status)) => {
-                    tracing::warn!(%instance, error = status.message(), "gateway did not say who is online");
-                    Vec::new()
-                }
-                Err(_) => {
-                    tracing::warn!(%instance, "gateway did not say in time who is online");
-                    Vec::new()
-                }
+    let answers = gateways::ask(
+        &call.deps,
+        GATEWAY_TIMEOUT,
+        |_| true,
+        |channel| {
+            let request = context.as_internal().request(GetUsersOnlineStatusReq {
+                user_i_ds: users.clone(),
+            });
+            async move {
+                MsgGatewayClient::new(channel)
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .get_users_online_status(request)
+                    .await
             }
-        }
-    });
-    for user in futures::future::join_all(asked).await.into_iter().flatten() {
+        },
+    );
+    for user in answers
+        .await
+        .into_iter()
+        .flat_map(|answer| answer.success_result)
+    {
         if user.detail_platform_status.is_empty() {
             continue;
         }

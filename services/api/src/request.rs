@@ -5,15 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header, request::Parts};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
 use magpie_discovery::name;
 use magpie_proto::openim::auth::{ParseTokenReq, auth_client::AuthClient};
-use magpie_service::{Caller, Context, Deps, listen::GRACE, trace};
-use magpie_types::{Code, Error, UserId};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use magpie_service::{
+    Caller, Context, Deps,
+    bodies::{self, Bodies, Unread},
+    listen::GRACE,
+    trace,
+};
+use magpie_types::{Code, Error, UserId, ids};
+use tokio::sync::Semaphore;
 use tracing::{Instrument as _, info_span};
 
 use crate::{
@@ -31,9 +36,6 @@ const PULLS: [&str; 3] = [
     "/jssdk/get_conversations",
 ];
 
-/// This much of a body needs no part of the memory for bodies. A caller without a token can't send more.
-const SMALL_BODY: usize = 4 << 10;
-
 /// The API, shared by all connections.
 pub(crate) struct Api {
     deps: Deps,
@@ -42,8 +44,8 @@ pub(crate) struct Api {
     /// Paths that need no token.
     open: Vec<&'static str>,
     requests: Semaphore,
-    /// KiB of memory for bodies.
-    bodies: Semaphore,
+    bodies: Bodies,
+    answers: Bodies,
     /// Turns of pulls.
     pulls: Semaphore,
 }
@@ -53,7 +55,8 @@ impl Api {
         let posts = || routes::all().filter(|route| route.method == RouteMethod::Post);
         let open = posts().filter(|route| route.access == Access::Open);
         let requests = Semaphore::new(config.max_requests);
-        let bodies = Semaphore::new(config.max_bodies_bytes >> 10);
+        let bodies = Bodies::new(config.max_bodies_bytes);
+        let answers = Bodies::new(config.max_answers_bytes);
         let pulls = Semaphore::new(config.max_pulls);
         Self {
             deps,
@@ -62,6 +65,7 @@ impl Api {
             open: open.map(|route| route.path).collect(),
             requests,
             bodies,
+            answers,
             config,
         }
     }
@@ -84,10 +88,19 @@ impl Api {
             .record(started.elapsed().as_secs_f64());
         metrics::counter!("magpie_api_requests_total", "route" => route, "status" => response.status().as_str().to_owned())
             .increment(1);
-        if gzip {
+        let response = if gzip {
             answer::compress(response).await
         } else {
             response
+        };
+        let (parts, body) = response.into_parts();
+        let Ok(body) = body.collect().await.map(Collected::to_bytes);
+        match self.answers.hold(body) {
+            Some(body) => Response::from_parts(parts, Full::new(body)),
+            None => {
+                metrics::counter!("magpie_api_answers_refused_total").increment(1);
+                answer::respond(Err(Error::from(Code::RATE_LIMITED).into()))
+            }
         }
     }
 
@@ -135,10 +148,11 @@ impl Api {
         };
         let limit = match &context {
             Some(_) => self.config.max_body_bytes,
-            None => self.config.max_body_bytes.min(SMALL_BODY),
+            // A caller without a token has nothing longer to say.
+            None => self.config.max_body_bytes.min(bodies::SMALL),
         };
         let (body, _memory) = tokio::select! {
-            read = read(body, limit, &self.bodies) => read?,
+            read = self.bodies.read(body, limit) => read.map_err(unreadable)?,
             () = self.grace() => {
                 return Err(Failure::Unbound(Error::args("the server stopped before the body was there")));
             }
@@ -179,6 +193,7 @@ impl Api {
         if operation_id.is_empty() {
             return Err(Error::args("header must have operationID").into());
         }
+        ids::check_operation_id(operation_id)?;
         // Everything that begins like an open path is open (rest-api.md 1.2).
         let mut open = self.open.iter();
         if open.any(|path| parts.uri.path().starts_with(path)) {
@@ -222,41 +237,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// The whole body, and its part of the memory for bodies, which is taken as bytes arrive and not as they are announced.
-async fn read(
-    body: Incoming,
-    limit: usize,
-    memory: &Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Failure> {
-    let mut body = Limited::new(body, limit);
-    let mut whole = BytesMut::new();
-    let mut part: Option<SemaphorePermit<'_>> = None;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(unreadable)?.into_data() else {
-            continue;
-        };
-        let beyond = (whole.len() + data.len()).saturating_sub(SMALL_BODY);
-        let wanted = beyond.div_ceil(1 << 10);
-        let has = part.as_ref().map_or(0, SemaphorePermit::num_permits);
-        if wanted > has {
-            let more = u32::try_from(wanted - has).unwrap_or(u32::MAX);
-            let Ok(more) = memory.try_acquire_many(more) else {
-                metrics::counter!("magpie_api_bodies_refused_total").increment(1);
-                return Err(Error::from(Code::RATE_LIMITED).into());
-            };
-            match &mut part {
-                Some(part) => part.merge(more),
-                None => part = Some(more),
-            }
+fn unreadable(why: Unread) -> Failure {
+    match why {
+        Unread::TooLarge => Failure::TooLarge,
+        Unread::Ended => Failure::Unbound(Error::args("the request body ended early")),
+        Unread::Busy => {
+            metrics::counter!("magpie_api_bodies_refused_total").increment(1);
+            Error::from(Code::RATE_LIMITED).into()
         }
-        whole.extend_from_slice(&data);
     }
-    Ok((whole.freeze(), part))
-}
-
-fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Failure {
-    if error.is::<LengthLimitError>() {
-        return Failure::TooLarge;
-    }
-    Failure::Unbound(Error::args("the request body ended early"))
 }

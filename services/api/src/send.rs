@@ -21,6 +21,7 @@ use magpie_types::{
     ids::random_client_msg_id,
     msg::{FROM_SYSTEM, content_type, option, status},
     time::now_ms,
+    user::level,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -32,9 +33,6 @@ use crate::{
     content, openapi,
     routes::Shape,
 };
-
-/// Users of this level and above may send notices.
-const NOTICE_LEVEL: i32 = 2;
 
 /// Users read at once to send to everybody.
 const USERS_PAGE: i32 = 1000;
@@ -227,7 +225,7 @@ async fn build(deps: &Deps, context: &Context, body: Message) -> Result<MsgData>
         let sender = profile(deps, context, &send_id)
             .await?
             .ok_or_else(|| Error::from(Code::USER_ID_NOT_FOUND))?;
-        if sender.app_manger_level < NOTICE_LEVEL {
+        if sender.app_manger_level < level::ADMIN {
             return Err(Error::no_permission(
                 "the sender of a notice is a system account",
             ));

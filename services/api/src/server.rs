@@ -16,6 +16,7 @@ pub async fn serve(deps: Deps, config: Config, listener: TcpListener) -> io::Res
     let limits = Limits {
         connections: config.max_connections,
         silence: Duration::from_millis(config.header_timeout_ms),
+        stall: Duration::from_millis(config.write_timeout_ms),
     };
     let listener = Listener::new(listener, limits, deps.shutdown.clone());
     let tasks = deps.tasks.clone();

@@ -409,6 +409,24 @@ async fn a_large_body_is_refused() {
 }
 
 #[tokio::test]
+async fn a_long_operation_id_and_a_large_answer_are_refused() {
+    let world = world(magpie_api::Config {
+        max_answers_bytes: 0,
+        ..Default::default()
+    })
+    .await;
+    let admin = world.admin().await;
+    let long = "o".repeat(257);
+    let headers = [("operationID", long.as_str()), ("token", &admin)];
+    let answer = world
+        .call("POST", "/user/get_users_info", &headers, "{}")
+        .await;
+    assert_eq!((answer.code(), answer.status), (1001, 200));
+    let answer = world.call("GET", "/openapi.json", &[], "").await;
+    assert_eq!((answer.status, answer.code()), (429, 429));
+}
+
+#[tokio::test]
 async fn too_many_requests_are_refused_at_once() {
     let world = world(magpie_api::Config {
         max_requests: 0,

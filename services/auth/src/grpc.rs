@@ -18,10 +18,10 @@ use magpie_proto::{
     status::from_status,
 };
 use magpie_service::{
-    Context, Deps,
+    Context, Deps, gateways,
     rpc::{Answer, answer, at_most, filled, open},
 };
-use magpie_types::{Error, Platform, Result, time::now_ms};
+use magpie_types::{Error, Platform, Result, time::now_ms, user::level};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tonic::Request;
@@ -36,9 +36,6 @@ use crate::{
 
 /// Most tokens that one call may kick.
 const MAX_KICK: usize = 1000;
-
-/// Users of this level and above are accounts of the application and never log in.
-const SYSTEM_LEVEL: i32 = 3;
 
 magpie_service::later! {}
 
@@ -156,7 +153,7 @@ impl AuthGrpc {
             ));
         }
         let user = self.user(&context.as_internal(), &request.user_id).await?;
-        if user.app_manger_level >= SYSTEM_LEVEL {
+        if user.app_manger_level >= level::SYSTEM {
             return Err(Error::args(
                 "this account belongs to the application and can't log in",
             ));
@@ -209,19 +206,24 @@ impl AuthGrpc {
     /// kicked already, so a connection that stays can't be made again.
     async fn close_connections(&self, context: &Context, platform_id: i32, user_id: &str) {
         let limit = Duration::from_millis(self.config.kick_timeout_ms);
-        let calls = self.deps.registry.instances(name::GATEWAY).into_iter().map(|(instance, channel)| {
-            let kick = KickUserOfflineReq { platform_id, kick_user_id_list: vec![user_id.to_owned()] };
-            let request = context.as_internal().request(kick);
-            async move {
-                let answer = tokio::time::timeout(limit, MsgGatewayClient::new(channel).kick_user_offline(request)).await;
-                match answer {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(status)) => tracing::warn!(%instance, error = status.message(), "gateway did not kick"),
-                    Err(_) => tracing::warn!(%instance, "gateway did not kick in time"),
+        gateways::ask(
+            &self.deps,
+            limit,
+            |_| true,
+            |channel| {
+                let kick = KickUserOfflineReq {
+                    platform_id,
+                    kick_user_id_list: vec![user_id.to_owned()],
+                };
+                let request = context.as_internal().request(kick);
+                async move {
+                    MsgGatewayClient::new(channel)
+                        .kick_user_offline(request)
+                        .await
                 }
-            }
-        });
-        futures::future::join_all(calls).await;
+            },
+        )
+        .await;
     }
 
     async fn kick(&self, tokens: &[String]) -> Result<()> {

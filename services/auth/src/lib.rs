@@ -13,7 +13,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-pub use config::{Config, Policy};
+pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
 use magpie_proto::openim::auth::auth_server::AuthServer;
 use magpie_service::Deps;

@@ -1,11 +1,8 @@
 //! What a new token does to the user's other tokens (gateway.md 8.3, "When a token is issued").
 
-use magpie_types::{Class, Platform};
+use magpie_types::{Class, MultiLogin, Platform};
 
-use crate::{
-    config::Policy,
-    record::{Entry, Tokens, state},
-};
+use crate::record::{Entry, Tokens, state};
 
 /// How long an administrator's replaced token stays valid, in seconds.
 const ADMIN_GRACE: i64 = 300;
@@ -18,7 +15,7 @@ pub(crate) fn issue(
     tokens: &mut Tokens,
     new: Entry,
     platform: Platform,
-    policy: Policy,
+    policy: MultiLogin,
     per_platform: usize,
     now: i64,
 ) {
@@ -41,7 +38,7 @@ pub(crate) fn issue(
     tokens.list.drain(..surplus);
 }
 
-fn kick(tokens: &mut Tokens, new: Platform, policy: Policy, per_platform: usize) {
+fn kick(tokens: &mut Tokens, new: Platform, policy: MultiLogin, per_platform: usize) {
     let mut groups: Vec<(Group, usize)> = Vec::new();
     let preferred = prefers_android(tokens, new, policy);
     for entry in tokens.list.iter_mut().rev() {
@@ -80,28 +77,28 @@ enum Group {
     Others,
 }
 
-fn group_of(platform: Platform, policy: Policy) -> Group {
+fn group_of(platform: Platform, policy: MultiLogin) -> Group {
     match policy {
-        Policy::Unlimited | Policy::OnePerPlatform => Group::Platform(platform),
-        Policy::OnePerClass => Group::Class(platform.class()),
-        Policy::PcAndOneOther if platform.class() == Class::Pc => Group::Desktop,
-        Policy::PcAndOneOther => Group::Others,
+        MultiLogin::Unlimited | MultiLogin::OnePerPlatform => Group::Platform(platform),
+        MultiLogin::OnePerClass => Group::Class(platform.class()),
+        MultiLogin::PcAndOneOther if platform.class() == Class::Pc => Group::Desktop,
+        MultiLogin::PcAndOneOther => Group::Others,
     }
 }
 
 /// How many earlier tokens of a group stay.
-fn room(group: Group, new: Platform, policy: Policy, per_platform: usize) -> usize {
+fn room(group: Group, new: Platform, policy: MultiLogin, per_platform: usize) -> usize {
     let concerned = group == group_of(new, policy);
     match policy {
-        Policy::Unlimited => per_platform.saturating_sub(usize::from(concerned)),
+        MultiLogin::Unlimited => per_platform.saturating_sub(usize::from(concerned)),
         _ if group == Group::Desktop => usize::MAX,
         _ => usize::from(!concerned),
     }
 }
 
 /// Under policy 5 a desktop login leaves one other token, an Android one if there is any.
-fn prefers_android(tokens: &Tokens, new: Platform, policy: Policy) -> bool {
-    policy == Policy::PcAndOneOther
+fn prefers_android(tokens: &Tokens, new: Platform, policy: MultiLogin) -> bool {
+    policy == MultiLogin::PcAndOneOther
         && new.class() == Class::Pc
         && tokens
             .list
@@ -114,7 +111,7 @@ mod tests {
     use super::*;
 
     /// Issues one token after the other and says which survive, by position.
-    fn survivors(policy: Policy, max: usize, platforms: &[Platform]) -> Vec<usize> {
+    fn survivors(policy: MultiLogin, max: usize, platforms: &[Platform]) -> Vec<usize> {
         let mut tokens = Tokens::default();
         for (i, platform) in platforms.iter().enumerate() {
             let hash = vec![u8::try_from(i).unwrap()];
@@ -140,7 +137,7 @@ mod tests {
     #[test]
     fn policy_0_keeps_the_newest_of_each_platform() {
         assert_eq!(
-            survivors(Policy::Unlimited, 2, &[Web, Web, Android, Web]),
+            survivors(MultiLogin::Unlimited, 2, &[Web, Web, Android, Web]),
             [1, 2, 3]
         );
     }
@@ -149,7 +146,7 @@ mod tests {
     fn policy_1_keeps_one_per_platform() {
         assert_eq!(
             survivors(
-                Policy::OnePerPlatform,
+                MultiLogin::OnePerPlatform,
                 30,
                 &[Web, Web, Android, Ios, Osx, Web, Android]
             ),
@@ -163,7 +160,7 @@ mod tests {
             Web, Android, Windows, Ios, Osx, MiniWeb, APad, HarmonyOs, IPad,
         ];
         assert_eq!(
-            survivors(Policy::OnePerClass, 30, &logins),
+            survivors(MultiLogin::OnePerClass, 30, &logins),
             [0, 3, 4, 5, 7, 8]
         );
     }
@@ -172,7 +169,7 @@ mod tests {
     fn policy_5_never_ends_desktop_logins_and_keeps_one_other() {
         assert_eq!(
             survivors(
-                Policy::PcAndOneOther,
+                MultiLogin::PcAndOneOther,
                 30,
                 &[Windows, Osx, Windows, Web, Ios]
             ),
@@ -196,7 +193,7 @@ mod tests {
             &mut tokens,
             entry(2, Osx),
             Osx,
-            Policy::PcAndOneOther,
+            MultiLogin::PcAndOneOther,
             30,
             0,
         );
@@ -215,10 +212,24 @@ mod tests {
         };
         let mut tokens = Tokens::default();
         for n in 0..2 {
-            issue(&mut tokens, entry(n), Web, Policy::OnePerPlatform, 30, 0);
+            issue(
+                &mut tokens,
+                entry(n),
+                Web,
+                MultiLogin::OnePerPlatform,
+                30,
+                0,
+            );
         }
         assert_eq!(tokens.get(&[0]).map(|e| e.state), Some(state::KICKED));
-        issue(&mut tokens, entry(2), Web, Policy::OnePerPlatform, 30, 0);
+        issue(
+            &mut tokens,
+            entry(2),
+            Web,
+            MultiLogin::OnePerPlatform,
+            30,
+            0,
+        );
         assert_eq!(tokens.get(&[0]), None);
     }
 
@@ -236,7 +247,7 @@ mod tests {
             &mut tokens,
             entry(0),
             Platform::Admin,
-            Policy::OnePerPlatform,
+            MultiLogin::OnePerPlatform,
             30,
             100,
         );
@@ -244,7 +255,7 @@ mod tests {
             &mut tokens,
             entry(1),
             Platform::Admin,
-            Policy::OnePerPlatform,
+            MultiLogin::OnePerPlatform,
             30,
             200,
         );
@@ -252,7 +263,7 @@ mod tests {
             &mut tokens,
             entry(2),
             Platform::Admin,
-            Policy::OnePerPlatform,
+            MultiLogin::OnePerPlatform,
             30,
             300,
         );
@@ -272,7 +283,7 @@ mod tests {
                 expires: 1000,
                 created: 0,
             };
-            issue(&mut tokens, new, Windows, Policy::PcAndOneOther, 30, 0);
+            issue(&mut tokens, new, Windows, MultiLogin::PcAndOneOther, 30, 0);
         }
         assert_eq!(tokens.list.len(), MAX_TOKENS);
     }

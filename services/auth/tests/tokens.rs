@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use magpie_auth::{Config, Policy};
+use magpie_auth::Config;
 use magpie_discovery::{Channel, InProcess, name};
 use magpie_proto::{
     openim::auth::{
@@ -13,7 +13,7 @@ use magpie_proto::{
 };
 use magpie_service::Context;
 use magpie_testkit::{Engines, admin, register, user};
-use magpie_types::{Code, Result};
+use magpie_types::{Code, MultiLogin, Result};
 use secrecy::SecretString;
 
 struct World {
@@ -162,7 +162,7 @@ async fn a_token_of_another_instance_is_known_although_older_ones_are_in_memory(
 #[tokio::test]
 async fn kicks_are_seen_at_once() {
     let world = world(Config {
-        multi_login_policy: Policy::Unlimited,
+        multi_login_policy: MultiLogin::Unlimited,
         ..Config::default()
     })
     .await;

@@ -5,19 +5,15 @@ use std::sync::Arc;
 use magpie_proto::openim::conversation::{conversation_server::Conversation, *};
 use magpie_service::{
     Context, lists,
-    rpc::{Answer, answer, at_most, filled, open},
+    rpc::{Answer, answer, at_most, distinct, filled, open},
 };
-use magpie_types::{ConversationId, Error, GroupId, Result, SessionType};
+use magpie_types::{ConversationId, Error, GroupId, Result, SessionType, user::recv_opt};
 use tonic::Request;
 
 use crate::{records::Records, settings::Patch};
 
-/// Not receiving, and receiving without a push.
-const DO_NOT_RECEIVE: i32 = 1;
-const DO_NOT_NOTIFY: i32 = 2;
-
 magpie_service::later! {
-    "periodic message destruct": {
+    "comes with retention": {
         get_conversations_need_clear_msg(GetConversationsNeedClearMsgReq) -> GetConversationsNeedClearMsgResp;
         clear_user_conversation_msg(ClearUserConversationMsgReq) -> ClearUserConversationMsgResp;
     }
@@ -101,7 +97,7 @@ impl Conversation for ConversationGrpc {
             ctx.require_self(&req.owner_user_id)?;
             let found = self
                 .records
-                .find_many(&req.owner_user_id, &req.conversation_i_ds)
+                .find_many(&req.owner_user_id, &distinct(req.conversation_i_ds))
                 .await?;
             Ok(GetConversationsResp {
                 conversations: self.records.shown(found).await?,
@@ -183,7 +179,7 @@ impl Conversation for ConversationGrpc {
             ctx.require_self(&req.user_id)?;
             let ids = self
                 .records
-                .ids(&req.user_id, |r| r.recv_msg_opt == DO_NOT_NOTIFY)
+                .ids(&req.user_id, |r| r.recv_msg_opt == recv_opt::DO_NOT_NOTIFY)
                 .await?;
             Ok(GetNotNotifyConversationIDsResp {
                 conversation_i_ds: ids,
@@ -401,7 +397,10 @@ impl Conversation for ConversationGrpc {
             ctx.require_admin()?;
             let chat = ConversationId::group(&req.group_id);
             Ok(GetRecvMsgNotNotifyUserIDsResp {
-                user_i_ds: self.records.receiving(&chat, DO_NOT_NOTIFY).await?,
+                user_i_ds: self
+                    .records
+                    .receiving(&chat, recv_opt::DO_NOT_NOTIFY)
+                    .await?,
             })
         })
         .await
@@ -418,7 +417,7 @@ impl Conversation for ConversationGrpc {
             Ok(GetConversationNotReceiveMessageUserIDsResp {
                 user_i_ds: self
                     .records
-                    .receiving(&conversation, DO_NOT_RECEIVE)
+                    .receiving(&conversation, recv_opt::DO_NOT_RECEIVE)
                     .await?,
             })
         })
@@ -439,7 +438,9 @@ impl Conversation for ConversationGrpc {
                 .of_users(&req.user_i_ds, &req.conversation_id)
                 .await?;
             let wanted = |record: &Option<magpie_store::documents::Conversation>| {
-                record.as_ref().is_none_or(|r| r.recv_msg_opt == 0)
+                record
+                    .as_ref()
+                    .is_none_or(|r| r.recv_msg_opt == recv_opt::RECEIVE)
             };
             let user_i_ds = req
                 .user_i_ds
@@ -461,11 +462,11 @@ impl Conversation for ConversationGrpc {
             let (ctx, req) = open(request)?;
             let pagination = lists::required(req.pagination)?;
             filled("userID", &req.user_id)?;
-            let ids = &req.conversation_i_ds;
-            at_most("conversationIDs", ids, self.records.config.max_ids)?;
+            let ids = distinct(req.conversation_i_ds);
+            at_most("conversationIDs", &ids, self.records.config.max_ids)?;
             ctx.require_self(&req.user_id)?;
             self.records
-                .overview(&ctx, &req.user_id, ids, pagination)
+                .overview(&ctx, &req.user_id, &ids, pagination)
                 .await
         })
         .await
@@ -494,7 +495,8 @@ impl Conversation for ConversationGrpc {
         request: Request<DeleteConversationsReq>,
     ) -> Answer<DeleteConversationsResp> {
         answer(async {
-            let (ctx, req) = open(request)?;
+            let (ctx, mut req) = open(request)?;
+            req.conversation_i_ds = distinct(req.conversation_i_ds);
             if req.conversation_i_ds.is_empty() == (req.need_delete_time == 0) {
                 return Err(Error::args(
                     "either needDeleteTime or conversationIDs must be set",

@@ -13,6 +13,7 @@ mod lists;
 mod mentions;
 mod of_group;
 mod overview;
+mod private;
 mod records;
 mod removal;
 mod settings;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use magpie_proto::openim::conversation::conversation_server::ConversationServer;
 use magpie_service::{Context, Deps, pending, tombstones};
-use magpie_store::documents::Conversation;
+use magpie_store::documents::{Conversation, Mention};
 use tonic::service::Routes;
 
 /// The service's routes; starts the workers that finish interrupted changes and remove old traces.
@@ -39,6 +40,7 @@ pub fn routes(deps: &Deps, config: Config) -> Routes {
         }
     });
     tombstones::spawn_sweeper::<Conversation>(deps, "by_deleted", tombstones::done);
+    tombstones::spawn_sweeper::<Mention>(deps, "by_done", tombstones::done);
     mentions::start(&service);
     Routes::new(ConversationServer::new(grpc::ConversationGrpc::new(
         service,

@@ -2,6 +2,9 @@
 //!
 //! A `Mention` document is made where the message is stored, or by the group service; this job works it off in pages and stores how far it
 //! is, so that nothing of it is on the way of the message. 1: you, 2: everybody, 3: everybody and you, 4: an announcement.
+//!
+//! What is worked off stays for a day as a trace. Until transfer has committed the message's offset, a kill makes it replay the message, and
+//! that must not say "you" again to somebody who has looked since.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,7 +16,7 @@ use magpie_store::{
     documents::{GroupMember, Mention},
     key,
 };
-use magpie_types::{ConversationId, EVERYBODY, Error, Result, SessionType};
+use magpie_types::{ConversationId, EVERYBODY, Error, Result, SessionType, time::now_ms};
 use prost::Message as _;
 use tokio::sync::Notify;
 
@@ -24,8 +27,6 @@ use crate::{
 
 /// Mark of one that somebody works at.
 const TAKEN: u8 = 2;
-/// Mentions looked at in one go.
-const BATCH: usize = 100;
 
 const ME: i32 = 1;
 const ALL: i32 = 2;
@@ -64,11 +65,7 @@ pub(crate) fn start(service: &Arc<Records>) {
 impl Records {
     async fn new_mentions(&self) -> Result<()> {
         let store = self.deps.store.as_ref();
-        // Empty intents would come first, but a mention that has none is deleted.
-        let all: Vec<Mention> = store
-            .list(Page::of("by_pending", Vec::new(), BATCH))
-            .await?;
-        for mut mention in all {
+        for mut mention in pending::oldest::<Mention>(store, "by_pending").await? {
             if pending::mark(&mention.pending) != Some(Mention::NEW) {
                 continue;
             }
@@ -112,9 +109,8 @@ impl Records {
                 .try_collect::<()>()
                 .await?;
             let Some(last) = last else {
-                let key = key![mention.group_id.as_str(), mention.source.as_str()];
-                store.delete_at(Mention::SCHEMA, key, mention.rev).await?;
-                return Ok(());
+                mention.done_at = now_ms();
+                return pending::finish(store, mention).await;
             };
             mention.after = last;
             match pending::claim(store, mention).await? {

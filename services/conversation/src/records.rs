@@ -21,7 +21,11 @@ use magpie_store::{
 };
 use magpie_types::{Result, msg::content_type, time::now_ms};
 
-use crate::{Config, settings::Patch};
+use crate::{
+    Config,
+    private::{Decision, is_own_decision},
+    settings::Patch,
+};
 
 /// What follows a written record; the mark of its intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,8 +81,8 @@ impl Records {
         }
     }
 
-    /// Changes or makes one record; None if it is as wanted already, nothing is pending and it is no switch of
-    /// burn-after-reading, which is always announced.
+    /// Changes or makes one record; None if it is as wanted already and nothing is pending. Burn-after-reading is announced only if
+    /// it was switched.
     pub(crate) async fn write(
         &self,
         owner: &str,
@@ -88,20 +92,27 @@ impl Records {
     ) -> Result<Option<Conversation>> {
         let key = key![owner, about.conversation_id.as_str()];
         let limit = self.config.max_text_bytes;
-        pending::change(self.deps.store.as_ref(), key, |found| {
-            let Some(mut record) = found.filter(Conversation::is_present) else {
-                let mut record = blank(owner, about);
-                patch.check(limit, &record)?;
-                patch.apply(&mut record);
-                return Ok(Some((record, follow.0 | Follow::CREATED)));
-            };
+        let apply = |found: Option<Conversation>| -> Result<Option<(Conversation, u8)>> {
+            // A decision that the trace of a removed record has stays behind those to come.
+            let place = found.as_ref().map_or(0, |record| record.private_place);
+            let found = found.filter(Conversation::is_present);
+            let is_new = found.is_none();
+            let mut record = found.unwrap_or_else(|| Conversation {
+                private_place: place,
+                ..blank(owner, about)
+            });
             patch.check(limit, &record)?;
-            let as_wanted = !patch.apply(&mut record)
-                && record.pending.is_empty()
-                && !follow.has(Follow::PRIVATE);
-            Ok((!as_wanted).then_some((record, follow.0)))
-        })
-        .await
+            let as_wanted = !patch.apply(&mut record) && record.pending.is_empty() && !is_new;
+            let mut mark = follow.0;
+            if record.private_place == place {
+                mark &= !Follow::PRIVATE.0;
+            }
+            if is_new {
+                mark |= Follow::CREATED;
+            }
+            Ok((!as_wanted).then_some((record, mark)))
+        };
+        pending::change(self.deps.store.as_ref(), key, apply).await
     }
 
     /// Rolls written records forward.
@@ -123,13 +134,15 @@ impl Records {
     pub(crate) async fn roll_forward(&self, ctx: &Context, record: Conversation) -> Result<()> {
         let store = self.deps.store.as_ref();
         let follow = Follow(pending::mark(&record.pending).unwrap_or(0));
-        if follow.has(Follow::PRIVATE) && record.user_id != record.owner_id {
+        let is_own = is_own_decision(&record);
+        if follow.has(Follow::PRIVATE) && is_own && record.user_id != record.owner_id {
             let about = Identity {
                 peer: record.owner_id.clone(),
                 ..identity(&record)
             };
             let patch = Patch {
                 is_private_chat: Some(record.is_private_chat),
+                decision: Some(Decision::Peer(record.private_place)),
                 ..Patch::default()
             };
             if let Some(peer) = self
@@ -187,7 +200,7 @@ impl Records {
             )
             .await?;
         }
-        if follow.has(Follow::PRIVATE) {
+        if follow.has(Follow::PRIVATE) && self.stands(record).await? {
             let tips = ConversationSetPrivateTips {
                 recv_id: record.user_id.clone(),
                 send_id: owner.clone(),

@@ -14,17 +14,25 @@ use magpie_store::{
     documents::{Conversation, Head, RemovedConversation, UserSeq},
     key,
 };
-use magpie_types::{Result, time::now_ms};
+use magpie_types::{Error, Result, time::now_ms};
 
 use crate::{
     records::{self, Identity, Records},
     settings::Patch,
 };
 
-/// `seq` in [`RemovedConversation`].
-const REMOVED_AT: &[usize] = &[5];
+const REMOVED_AT: &[usize] = &[RemovedConversation::seq];
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Notes a removal, or leaves the note of a later one.
+fn noted(note: RemovedConversation) -> Follow {
+    Follow::Max {
+        schema: RemovedConversation::SCHEMA,
+        row: note.into_row(),
+        fields: REMOVED_AT,
+    }
+}
 
 impl Records {
     /// Removes the named records of an owner, or those without a message of the last days. Messages and positions stay; a
@@ -41,11 +49,12 @@ impl Records {
             self.find_many(owner, &req.conversation_i_ds).await?
         };
         let ids: Vec<String> = records.iter().map(|r| r.conversation_id.clone()).collect();
-        self.note_removed(records).await?;
+        let notes = self.notes(records).await?;
+        self.deps.store.apply(notes.clone()).await?;
         let now = now_ms();
-        let writes = stream::iter(ids).map(|id| async move {
+        let writes = stream::iter(ids.into_iter().zip(notes)).map(|(id, note)| async move {
             let key = key![owner.as_str(), id.as_str()];
-            pending::change(self.deps.store.as_ref(), key, |found| {
+            let removed = pending::change(self.deps.store.as_ref(), key, |found| {
                 let record = found.filter(Conversation::is_present);
                 let record = record.map(|record| Conversation {
                     deleted_at: now,
@@ -53,7 +62,10 @@ impl Records {
                 });
                 Ok(record.map(|record| (record, records::Follow::QUIET.mark())))
             })
-            .await
+            .await?;
+            // Whoever found a message after the note and the record still there has taken the note away.
+            self.deps.store.apply(vec![note]).await?;
+            Ok::<_, Error>(removed)
         });
         self.write_all(ctx, writes).await
     }
@@ -77,7 +89,8 @@ impl Records {
         Ok(old.collect())
     }
 
-    async fn note_removed(&self, records: Vec<Conversation>) -> Result<()> {
+    /// What is noted of records that are about to be removed, in their order.
+    async fn notes(&self, records: Vec<Conversation>) -> Result<Vec<Follow>> {
         let keys = records.iter().map(|r| key![r.conversation_id.as_str()]);
         let heads = self.deps.store.find_many::<Head>(keys.collect()).await?;
         let notes = records.into_iter().zip(heads).map(|(record, head)| {
@@ -89,13 +102,9 @@ impl Records {
                 group_id: record.group_id,
                 seq: head.map_or(0, |head| head.max_seq),
             };
-            Follow::Max {
-                schema: RemovedConversation::SCHEMA,
-                row: note.into_row(),
-                fields: REMOVED_AT,
-            }
+            noted(note)
         });
-        Ok(self.deps.store.apply(notes.collect()).await?)
+        Ok(notes.collect())
     }
 
     /// Makes those records of an owner anew that he has removed and that have had a message for him since.
@@ -115,13 +124,13 @@ impl Records {
         let (mut records, mut done) = (Vec::new(), Vec::new());
         for ((removed, head), bounds) in removed.into_iter().zip(heads).zip(bounds) {
             let newest = head.map_or(0, |head| head.max_seq);
-            // Who has left a group sees nothing beyond that.
-            let bound = bounds.map_or(0, |bounds| bounds.max_seq);
-            if newest <= removed.seq || bound != 0 && bound <= removed.seq {
+            // Who has left a group sees nothing beyond that, and who has never been in it nothing at all.
+            let (bound, version) = bounds.map_or((0, 0), |b| (b.max_seq, b.member_version));
+            let is_stranger = !removed.group_id.is_empty() && version == 0;
+            if is_stranger || newest <= removed.seq || bound != 0 && bound <= removed.seq {
                 continue;
             }
-            let key = key![owner, removed.conversation_id.as_str()];
-            done.push((key, removed.seq));
+            done.push(removed.clone());
             let about = Identity {
                 conversation_id: removed.conversation_id,
                 conversation_type: removed.conversation_type,
@@ -136,9 +145,18 @@ impl Records {
             let ctx = Context::internal("revive-conversations");
             self.follow_up(&ctx, records).await;
         }
-        for (key, seq) in done {
-            // Another removal meanwhile stays noted.
-            store.remove_at::<RemovedConversation>(key, seq).await?;
+        for note in done {
+            let key = key![owner, note.conversation_id.as_str()];
+            // Another removal meanwhile stays noted, with a higher seq.
+            let taken = store.remove_at::<RemovedConversation>(key.clone(), note.seq);
+            if !taken.await? {
+                continue;
+            }
+            // One that was under way had noted the same: either it notes it again after this look, or its trace is seen.
+            let record: Option<Conversation> = store.find(key).await?;
+            if record.is_some_and(|record| !record.is_present()) {
+                store.apply(vec![noted(note)]).await?;
+            }
         }
         Ok(())
     }

@@ -7,14 +7,13 @@ use magpie_proto::openim::conversation::{
     self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
 use magpie_service::Context;
-use magpie_store::{
-    Documents as _,
-    documents::{Black, Conversation, User},
-    key,
-};
-use magpie_types::{Code, ConversationId, Error, Result, SessionType};
+use magpie_store::documents::Conversation;
+use magpie_types::{ConversationId, Error, Result, SessionType, user::recv_opt};
 
-use crate::records::{Follow, Identity, Records};
+use crate::{
+    private::Decision,
+    records::{Follow, Identity, Records},
+};
 
 /// Values to set; what is None stays.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +22,8 @@ pub(crate) struct Patch {
     pub(crate) is_pinned: Option<bool>,
     pub(crate) attached_info: Option<String>,
     pub(crate) is_private_chat: Option<bool>,
+    /// Of `is_private_chat`; None: of another service, for one record alone.
+    pub(crate) decision: Option<Decision>,
     pub(crate) ex: Option<String>,
     pub(crate) burn_duration: Option<i32>,
     pub(crate) min_seq: Option<i64>,
@@ -34,7 +35,7 @@ pub(crate) struct Patch {
 }
 
 /// Sets a field if a value is given; whether that changed it.
-fn set<T: PartialEq + Clone>(field: &mut T, value: Option<&T>) -> bool {
+pub(crate) fn set<T: PartialEq + Clone>(field: &mut T, value: Option<&T>) -> bool {
     match value {
         Some(value) if value != field => {
             *field = value.clone();
@@ -51,7 +52,7 @@ impl Patch {
             set(&mut record.recv_msg_opt, self.recv_msg_opt.as_ref()),
             set(&mut record.is_pinned, self.is_pinned.as_ref()),
             set(&mut record.attached_info, self.attached_info.as_ref()),
-            set(&mut record.is_private_chat, self.is_private_chat.as_ref()),
+            self.decide(record),
             set(&mut record.ex, self.ex.as_ref()),
             set(&mut record.burn_duration, self.burn_duration.as_ref()),
             set(&mut record.min_seq, self.min_seq.as_ref()),
@@ -70,9 +71,9 @@ impl Patch {
         .contains(&true)
     }
 
-    /// What a user may set: everything but the reading bounds; burn-after-reading not in groups.
+    /// What a user may set: everything but the reading bounds; burn-after-reading only between two users.
     pub(crate) fn of_user(wanted: &ConversationReq) -> Self {
-        let pair = wanted.conversation_type != SessionType::Group.number();
+        let pair = wanted.conversation_type == SessionType::Single.number();
         Self {
             recv_msg_opt: wanted.recv_msg_opt.as_ref().map(|v| v.value),
             is_pinned: wanted.is_pinned.as_ref().map(|v| v.value),
@@ -93,7 +94,7 @@ impl Patch {
 
     /// What the older form sets: all of it, as it stands.
     pub(crate) fn of_whole(wanted: &wire::Conversation, is_private: bool) -> Self {
-        let pair = wanted.conversation_type != SessionType::Group.number();
+        let pair = wanted.conversation_type == SessionType::Single.number();
         let switched = pair && wanted.is_private_chat != is_private;
         Self {
             recv_msg_opt: Some(wanted.recv_msg_opt),
@@ -116,6 +117,7 @@ impl Patch {
             is_pinned: wanted.is_pinned.as_ref().map(|v| v.value),
             attached_info: wanted.attached_info.as_ref().map(|v| v.value.clone()),
             is_private_chat: wanted.is_private_chat.as_ref().map(|v| v.value),
+            decision: None,
             ex: wanted.ex.as_ref().map(|v| v.value.clone()),
             burn_duration: wanted.burn_duration.as_ref().map(|v| v.value),
             min_seq: wanted.min_seq.as_ref().map(|v| v.value),
@@ -125,6 +127,26 @@ impl Patch {
             is_msg_destruct: wanted.is_msg_destruct.as_ref().map(|v| v.value),
             latest_msg_destruct_time: wanted.latest_msg_destruct_time.as_ref().map(|v| v.value),
         }
+    }
+
+    /// 1001 if a number is none of its kind (rest-api.md 3: `Conversation`).
+    fn check_numbers(&self) -> Result<()> {
+        let numbers = [
+            (
+                "recvMsgOpt",
+                self.recv_msg_opt.map(i64::from),
+                i64::from(recv_opt::DO_NOT_NOTIFY),
+            ),
+            ("groupAtType", self.group_at_type.map(i64::from), 4),
+            ("burnDuration", self.burn_duration.map(i64::from), i64::MAX),
+            ("msgDestructTime", self.msg_destruct_time, i64::MAX),
+        ];
+        for (name, wanted, most) in numbers {
+            if wanted.is_some_and(|wanted| !(0..=most).contains(&wanted)) {
+                return Err(Error::args(format!("{name} is invalid")));
+            }
+        }
+        Ok(())
     }
 
     /// 1001 if a text that changes the record is longer than `limit` bytes.
@@ -199,6 +221,7 @@ impl Records {
         wanted: &ConversationReq,
         patch: &Patch,
     ) -> Result<()> {
+        patch.check_numbers()?;
         let follow = match (
             patch.is_private_chat.is_some(),
             patch.has_more_than_private(),
@@ -218,26 +241,11 @@ impl Records {
             let all = &all;
             async move {
                 let about = about(&owner, all, wanted)?;
-                self.write(&owner, &about, patch, follow).await
+                let patch = self.decided(&about, patch).await?;
+                self.write(&owner, &about, &patch, follow).await
             }
         });
         self.write_all(ctx, writes).await
-    }
-
-    /// Burn-after-reading is set for both sides and told in the chat: only to who exists and has not blocked the one who sets it.
-    async fn check_peer(&self, owner: &str, about: &Identity) -> Result<()> {
-        let (store, peer) = (&self.deps.store, about.peer.as_str());
-        if store.find::<User>(key![peer]).await?.is_none() {
-            return Err(Error::not_found(format!("{peer} is not registered")));
-        }
-        let black = store.find::<Black>(key![peer, owner]).await?;
-        if black.is_some_and(|black| black.is_present()) {
-            return Err(Error::new(
-                Code::BLOCKED_BY_PEER,
-                "the other user has blocked this one",
-            ));
-        }
-        Ok(())
     }
 
     /// Changes existing records of these owners on another service's behalf; owners without one are skipped.

@@ -8,7 +8,7 @@ use magpie_proto::openim::{
 };
 use magpie_service::{
     Context, lists,
-    rpc::{Answer, answer, at_most, filled, open, some, unique},
+    rpc::{Answer, answer, at_most, distinct, filled, open, some, unique},
 };
 use magpie_types::{Error, Result};
 use tonic::Request;
@@ -22,7 +22,7 @@ use crate::{
 };
 
 magpie_service::later! {
-    "versions of applications": {
+    "applications have no versions": {
         get_incremental_friends_apply_to(GetIncrementalFriendsApplyToReq) -> GetIncrementalFriendsApplyToResp;
         get_incremental_friends_apply_from(GetIncrementalFriendsApplyFromReq) -> GetIncrementalFriendsApplyFromResp;
     }
@@ -163,7 +163,7 @@ impl Friend for FriendGrpc {
             ctx.require_self(&req.owner_user_id)?;
             let friends = self
                 .relations
-                .friends_among(&req.owner_user_id, &req.friend_user_i_ds)
+                .friends_among(&req.owner_user_id, &distinct(req.friend_user_i_ds))
                 .await?;
             Ok(GetFriendInfoResp {
                 friend_infos: friends.into_iter().map(only).collect(),
@@ -240,6 +240,7 @@ impl Friend for FriendGrpc {
             let (ctx, req) = open(request)?;
             filled("ownerUserID", &req.owner_user_id)?;
             filled("blackUserID", &req.black_user_id)?;
+            self.short("ex", &req.ex)?;
             ctx.require_self(&req.owner_user_id)?;
             self.relations
                 .block(&ctx, (&req.owner_user_id, &req.black_user_id), &req.ex)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use magpie_types::MultiLogin;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the gateway.
@@ -47,9 +48,9 @@ pub struct Config {
     pub rate_patience_ms: u64,
     /// Users whose presence one connection may subscribe to; further ones are answered, but not kept.
     pub max_subscriptions: usize,
-    /// What a new connection ends: 0 nothing, 1 older ones of the platform, 4 of the class, 5 all but those of PCs. The value
-    /// of the auth service.
-    pub multi_login_policy: i32,
+    /// What a new connection ends: the value of the auth service.
+    #[serde(skip)]
+    pub multi_login_policy: MultiLogin,
     /// Conversations whose newest delivered seq is remembered, to drop repeats.
     pub delivered_entries: u64,
     /// Members of large groups that are remembered, all groups together: about 80 bytes each. If the groups with traffic have more,
@@ -85,7 +86,7 @@ impl Default for Config {
             message_burst: 1000,
             rate_patience_ms: 10_000,
             max_subscriptions: 5000,
-            multi_login_policy: 1,
+            multi_login_policy: MultiLogin::default(),
             delivered_entries: 100_000,
             member_entries: 1_000_000,
             member_backoff_ms: 200,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use magpie_envelope::Codec;
 use magpie_proto::magpie::gateway::{
-    DeliverReq, DeliverResp, Item, ItemResult, UserResult, delivery_server::Delivery,
+    DeliverReq, DeliverResp, Item, ItemResult, delivery_server::Delivery,
 };
 use magpie_service::{Context, IntoStatus, members::Receivers, trace};
 use magpie_types::ConversationId;
@@ -188,10 +188,10 @@ fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
     let only = is_answer(item).then(|| hub.connection_number(&item.only_connection_id));
     let sender = hub.connection_number(&item.sender_connection_id);
     let conversation = ConversationId::trusted(item.conversation_id.as_str());
-    let mut users = Vec::new();
+    let mut missed = Vec::new();
     let mut written = 0;
-    for user_id in &item.user_ids {
-        let mut platform_ids: Vec<i32> = Vec::new();
+    for (place, user_id) in (0..).zip(&item.user_ids) {
+        let mut is_here = false;
         hub.registry.each(user_id, |conn| {
             let number = Some(conn.number);
             if conn.is_asleep() || only.is_some_and(|only| only != number) {
@@ -206,20 +206,15 @@ fn deliver_item(hub: &Hub, item: &Item, repeated: bool) -> ItemResult {
                 conn.push(&push, frames.get(conn.codec));
                 written += 1;
             }
-            if !platform_ids.contains(&conn.platform.number()) {
-                platform_ids.push(conn.platform.number());
-            }
+            is_here = true;
         });
-        if item.audience.is_none() && !platform_ids.is_empty() {
-            users.push(UserResult {
-                user_id: user_id.clone(),
-                platform_ids,
-            });
+        if item.audience.is_none() && !is_here {
+            missed.push(place);
         }
     }
     span.record("connections", written);
     metrics::frames_out(written);
-    ItemResult { users }
+    ItemResult { missed }
 }
 
 /// The frames of one item, each made when it is first needed.

@@ -26,7 +26,7 @@ const MAX_USERS: usize = 10_000;
 pub(crate) struct GatewayService(pub(crate) Arc<Hub>);
 
 magpie_service::later! {
-    "nothing: messages are pushed with magpie.gateway.Delivery": {
+    "messages are pushed with magpie.gateway.Delivery": {
         online_push_msg(OnlinePushMsgReq) -> OnlinePushMsgResp;
         online_batch_push_one_msg(OnlineBatchPushOneMsgReq) -> OnlineBatchPushOneMsgResp;
         super_group_online_batch_push_one_msg(OnlineBatchPushOneMsgReq) -> OnlineBatchPushOneMsgResp;

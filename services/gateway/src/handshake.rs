@@ -11,7 +11,7 @@ use bytes::Bytes;
 use magpie_envelope::handshake::{HandshakeError, HandshakeParams, SUCCESS};
 use magpie_proto::openim::auth::ParseTokenReq;
 use magpie_service::Context;
-use magpie_types::{Code, Error, Platform, UserId};
+use magpie_types::{Code, Error, Platform, UserId, ids};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,6 +31,8 @@ struct Accepted {
     key: String,
     /// Bytes that came behind the request.
     early: Vec<u8>,
+    /// Of its user, before the token was checked.
+    kicks: u64,
     slot: Slot,
 }
 
@@ -71,6 +73,7 @@ async fn accept(hub: &Arc<Hub>, stream: &mut TcpStream) -> io::Result<Option<Acc
     if params.is_msg_resp && head.key.is_none() {
         return answer(stream, head::BAD_REQUEST.as_bytes()).await;
     }
+    let kicks = hub.kicks(&params.send_id);
     let platform = match check(hub, &params).await {
         Ok(platform) => platform,
         Err(error) => {
@@ -92,6 +95,7 @@ async fn accept(hub: &Arc<Hub>, stream: &mut TcpStream) -> io::Result<Option<Acc
             platform,
             key,
             early,
+            kicks,
             slot,
         })),
         None => answer(stream, head::BAD_REQUEST.as_bytes()).await,
@@ -117,6 +121,7 @@ async fn read(hub: &Hub, stream: &mut TcpStream) -> io::Result<Option<(Head, Vec
 
 /// Whether the token is good and is that of the user and platform that the client names.
 async fn check(hub: &Hub, params: &HandshakeParams) -> Result<Platform, HandshakeError> {
+    ids::check_operation_id(&params.operation_id).map_err(|e| told(&e))?;
     let context = Context::internal(params.operation_id.as_str());
     let mut auth = hub.auth();
     let call = auth.parse_token(context.request(ParseTokenReq {
@@ -166,6 +171,7 @@ async fn begin(
         platform,
         key,
         early,
+        kicks,
         slot,
     } = accepted;
     let mut answer = head::switching(&key).into_bytes();
@@ -182,6 +188,14 @@ async fn begin(
         &hub.config,
     ));
     hub.join(&conn, &params.operation_id).await;
+    if hub.kicks(&params.send_id) != kicks {
+        // Its token was good before; the kick may have missed the connection, which was not known yet.
+        match check(hub, &params).await {
+            Ok(_) => {}
+            Err(error) if error.code == Code::INTERNAL.number() => conn.drain(),
+            Err(_) => hub.end(&[Arc::clone(&conn)]),
+        }
+    }
     metrics::handshake(0);
     conn.open(Bytes::from(answer));
     let hub_of_task = Arc::clone(hub);

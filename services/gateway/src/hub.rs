@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::conn::Conn;
 use crate::deliver::Delivered;
 use crate::metrics;
-use crate::policy::{Login, Policy, Tokens};
+use crate::policy::{self, Login, Tokens};
 use crate::registry::Registry;
 use crate::server::{DRAIN_GROUP, DRAIN_PAUSE};
 use crate::subscriptions::Subscriptions;
@@ -59,11 +59,19 @@ pub(crate) struct Hub {
     /// Random part of connection ids, so that those of two processes differ.
     incarnation: String,
     next_number: AtomicU64,
-    user_locks: Box<[AsyncMutex<()>]>,
+    users: Box<[Turns]>,
     hasher: RandomState,
     /// Turns of pulls.
     pulls: Semaphore,
     channels: Channels,
+}
+
+/// Users who share a lock.
+#[derive(Default)]
+struct Turns {
+    turn: AsyncMutex<()>,
+    /// How often one of them was kicked.
+    kicks: AtomicU64,
 }
 
 struct Channels {
@@ -102,7 +110,7 @@ impl Hub {
             open: AtomicUsize::new(0),
             incarnation: hex::encode(ids::random_bytes::<8>()),
             next_number: AtomicU64::new(1),
-            user_locks: (0..USER_LOCKS).map(|_| AsyncMutex::new(())).collect(),
+            users: (0..USER_LOCKS).map(|_| Turns::default()).collect(),
             hasher: RandomState::new(),
             channels,
         })
@@ -234,6 +242,7 @@ impl Hub {
 
     /// Ends the connections of a user that `which` names. Returns how many.
     pub(crate) async fn kick(&self, user: &str, which: impl Fn(&Conn) -> bool) -> usize {
+        self.turns(user).kicks.fetch_add(1, Ordering::AcqRel);
         let _turn = self.turn(user).await;
         let kicked: Vec<_> = self
             .registry
@@ -295,7 +304,7 @@ impl Hub {
                 token: &c.token,
             })
             .collect();
-        let decision = Policy::from_number(self.config.multi_login_policy).decide(new, &logins);
+        let decision = policy::decide(self.config.multi_login_policy, new, &logins);
         let kicked: Vec<_> = decision
             .kick
             .iter()
@@ -331,7 +340,7 @@ impl Hub {
         }
     }
 
-    fn end(&self, kicked: &[Arc<Conn>]) {
+    pub(crate) fn end(&self, kicked: &[Arc<Conn>]) {
         for conn in kicked {
             self.registry.remove(conn);
             conn.kick();
@@ -364,9 +373,18 @@ impl Hub {
     }
 
     async fn turn(&self, user: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turns(user).turn.lock().await
+    }
+
+    fn turns(&self, user: &str) -> &Turns {
         let hash =
             usize::try_from(self.hasher.hash_one(user) % USER_LOCKS as u64).unwrap_or_default();
-        self.user_locks[hash].lock().await
+        &self.users[hash]
+    }
+
+    /// A number that changes when the user is kicked: a token that was good before may be bad then.
+    pub(crate) fn kicks(&self, user: &str) -> u64 {
+        self.turns(user).kicks.load(Ordering::Acquire)
     }
 
     /// Says which platforms of the user are connected here now. Afterwards nobody takes the user for offline: push finds the

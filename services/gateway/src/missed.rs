@@ -1,4 +1,5 @@
-//! Deliveries that this gateway has missed: push counts them in the store when the gateway does not answer in time.
+//! Deliveries that this gateway has missed: push counts them in the store when the gateway does not answer in time, and once
+//! before it forgets a gateway that is not registered and does not answer; from then on it may look past everybody here.
 //!
 //! The count is read at the pace of presence renewals, and at once after the process was stopped for a while. When it rose, every
 //! connection is ended, in groups: clients reconnect and synchronise by seq. The same when there is none: what was missed until
@@ -40,6 +41,8 @@ pub(crate) async fn begin(hub: &Hub) -> Option<i64> {
 
 /// Looks until the process stops.
 pub(crate) async fn follow(hub: Arc<Hub>, mut known: i64) {
+    // Whether push may look past those who connect now.
+    let mut hidden = false;
     let mut times = interval(hub.config.presence_renewal());
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,7 +53,13 @@ pub(crate) async fn follow(hub: Arc<Hub>, mut known: i64) {
         match look(&hub, known).await {
             Ok((count, missed)) => {
                 known = count;
-                if missed {
+                if !missed && !hidden {
+                    continue;
+                }
+                // From its end on push finds everybody by presence, so all who may have missed something have come before.
+                let renewed = hub.deps.presence.renew(&hub.id).await;
+                hidden = renewed.is_err();
+                if missed || !hidden {
                     tracing::warn!(
                         "deliveries were missed; all connections are ended to synchronise"
                     );

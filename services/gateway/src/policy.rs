@@ -2,20 +2,7 @@
 //!
 //! A connection with the same token is never ended: a client may be back before its old connection is known to be dead.
 
-use magpie_types::{Class, Platform};
-
-/// How a user's connections are limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// Nobody is ended.
-    Free,
-    /// One connection per platform.
-    PerPlatform,
-    /// One connection per class of platforms.
-    PerClass,
-    /// PCs are free; all others together have one connection.
-    PcFree,
-}
+use magpie_types::{Class, MultiLogin, Platform};
 
 /// A connection, as far as policies look at it.
 #[derive(Debug, Clone, Copy)]
@@ -42,42 +29,31 @@ pub(crate) struct Decision {
     pub(crate) tokens: Tokens,
 }
 
-impl Policy {
-    /// The policy with this number. Unknown numbers are refused when tokens are issued, so nobody is ended here.
-    pub(crate) fn from_number(number: i32) -> Self {
-        match number {
-            1 => Self::PerPlatform,
-            4 => Self::PerClass,
-            5 => Self::PcFree,
-            _ => Self::Free,
-        }
-    }
-
-    pub(crate) fn decide(self, new: Login<'_>, others: &[Login<'_>]) -> Decision {
-        let pc = |p: Platform| p.class() == Class::Pc;
-        let rival = |other: &Login<'_>| match self {
-            Self::Free => false,
-            Self::PerPlatform => other.platform == new.platform,
-            Self::PerClass => other.platform.class() == new.platform.class(),
-            Self::PcFree => !pc(new.platform) && !pc(other.platform),
-        };
-        let kick = others
-            .iter()
-            .enumerate()
-            .filter(|(_, o)| rival(o) && o.token != new.token)
-            .map(|(i, _)| i)
-            .collect();
-        let tokens = match self {
-            _ if others.is_empty() => Tokens::Keep,
-            Self::Free => Tokens::Keep,
-            Self::PerPlatform if others.iter().any(rival) => Tokens::OfPlatform,
-            Self::PerPlatform => Tokens::Keep,
-            Self::PerClass => Tokens::OfKicked,
-            Self::PcFree if pc(new.platform) => Tokens::Keep,
-            Self::PcFree => Tokens::OfPlatform,
-        };
-        Decision { kick, tokens }
-    }
+/// What a new connection does to the others of its user.
+pub(crate) fn decide(policy: MultiLogin, new: Login<'_>, others: &[Login<'_>]) -> Decision {
+    let pc = |p: Platform| p.class() == Class::Pc;
+    let rival = |other: &Login<'_>| match policy {
+        MultiLogin::Unlimited => false,
+        MultiLogin::OnePerPlatform => other.platform == new.platform,
+        MultiLogin::OnePerClass => other.platform.class() == new.platform.class(),
+        MultiLogin::PcAndOneOther => !pc(new.platform) && !pc(other.platform),
+    };
+    let kick = others
+        .iter()
+        .enumerate()
+        .filter(|(_, o)| rival(o) && o.token != new.token)
+        .map(|(i, _)| i)
+        .collect();
+    let tokens = match policy {
+        _ if others.is_empty() => Tokens::Keep,
+        MultiLogin::Unlimited => Tokens::Keep,
+        MultiLogin::OnePerPlatform if others.iter().any(rival) => Tokens::OfPlatform,
+        MultiLogin::OnePerPlatform => Tokens::Keep,
+        MultiLogin::OnePerClass => Tokens::OfKicked,
+        MultiLogin::PcAndOneOther if pc(new.platform) => Tokens::Keep,
+        MultiLogin::PcAndOneOther => Tokens::OfPlatform,
+    };
+    Decision { kick, tokens }
 }
 
 #[cfg(test)]
@@ -89,8 +65,8 @@ mod tests {
     }
 
     /// The tokens of those who are ended.
-    fn kicked<'a>(number: i32, new: Login<'_>, others: &[Login<'a>]) -> (Vec<&'a str>, Tokens) {
-        let decision = Policy::from_number(number).decide(new, others);
+    fn kicked<'a>(number: u8, new: Login<'_>, others: &[Login<'a>]) -> (Vec<&'a str>, Tokens) {
+        let decision = decide(MultiLogin::try_from(number).unwrap(), new, others);
         (
             decision.kick.iter().map(|i| others[*i].token).collect(),
             decision.tokens,

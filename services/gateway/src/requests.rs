@@ -8,12 +8,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use magpie_envelope::{Encoding, Request, Response, reqs};
 use magpie_proto::openim::{msg, push, sdkws};
+use magpie_service::rpc::{at_most, distinct};
 use magpie_types::{Code, Error, Platform, Result, UserId};
 use prost::Message;
 
 use crate::conn::Conn;
 use crate::frame;
 use crate::hub::Hub;
+
+/// Users whose presence one request asks for.
+const MAX_ASKED: usize = 5000;
 
 /// A finished request.
 pub(crate) struct Answer {
@@ -156,8 +160,10 @@ async fn subscribe(
     conn: &Arc<Conn>,
     body: sdkws::SubUserOnlineStatus,
 ) -> Result<sdkws::SubUserOnlineStatusTips> {
+    at_most("subscribeUserID", &body.subscribe_user_id, MAX_ASKED)?;
+    at_most("unsubscribeUserID", &body.unsubscribe_user_id, MAX_ASKED)?;
     hub.subscriptions.remove(conn, &body.unsubscribe_user_id);
-    let wanted = body.subscribe_user_id;
+    let wanted = distinct(body.subscribe_user_id);
     hub.subscriptions
         .add(conn, &wanted, hub.config.max_subscriptions);
     let mut asked = wanted;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use magpie_envelope::{Request, Response, reqs};
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::send;
-use magpie_types::Error;
+use magpie_types::{Error, Result};
 use prost::Message;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -17,6 +17,10 @@ use crate::conn::Conn;
 use crate::frame;
 use crate::hub::Hub;
 use crate::requests;
+
+/// Largest encoded message, in bytes: content and everything else as `msg.max_content_bytes` and `msg.max_fields_bytes` have it, and
+/// some more.
+const MAX_BODY: usize = 128 << 10;
 
 /// A send that is under way or waits for its conversation.
 pub(crate) struct Send {
@@ -29,9 +33,9 @@ pub(crate) struct Send {
 
 /// Starts a send, or lets it wait for its conversation.
 pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
-    let body = match MsgData::decode(request.data.clone()) {
+    let body = match decode(&request) {
         Ok(body) => body,
-        Err(e) => return conn.respond(&requests::refusal(&request, &requests::undecodable(e))),
+        Err(e) => return conn.respond(&requests::refusal(&request, &e)),
     };
     let stem = send::stem(&body);
     let span = info_span!(
@@ -52,6 +56,16 @@ pub(crate) fn submit(hub: &Arc<Hub>, conn: &Arc<Conn>, request: Request) {
             .tasks
             .spawn(run(Arc::clone(hub), Arc::clone(conn), stem, send));
     }
+}
+
+/// The message, unless it is larger than any that the msg service takes: it is in memory until its turn comes.
+fn decode(request: &Request) -> Result<MsgData> {
+    if request.data.len() > MAX_BODY {
+        return Err(Error::args("the message is too large"));
+    }
+    let body = MsgData::decode(request.data.clone()).map_err(requests::undecodable)?;
+    send::check_lists(&body)?;
+    Ok(body)
 }
 
 /// Works until the lane is empty.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use magpie_envelope::{Limits, Request, reqs};
 use magpie_proto::openim::sdkws::SetAppBackgroundStatusReq;
-use magpie_types::{Error, Platform};
+use magpie_types::{Error, Platform, ids};
 use prost::Message as _;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -293,6 +293,10 @@ impl Task {
         };
         if request.send_id != *self.conn.user || !reqs::is_request(request.req_identifier) {
             return self.refuse("request");
+        }
+        // They are echoed, logged and pushed with what the request causes.
+        if request.operation_id.len().max(request.msg_incr.len()) > ids::MAX_NAME_LEN {
+            return self.refuse("names");
         }
         match request.req_identifier {
             reqs::SEND_MSG => {

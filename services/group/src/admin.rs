@@ -85,7 +85,7 @@ impl Groups {
         req: GroupCreateCountReq,
     ) -> Result<GroupCreateCountResp> {
         if req.start <= 0 || req.end < req.start {
-            return Err(Error::args("start and end are no period"));
+            return Err(Error::args("start is invalid, or end is before start"));
         }
         ctx.require_admin()?;
         let (mut total, mut before) = (0, 0);

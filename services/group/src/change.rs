@@ -277,7 +277,7 @@ impl Groups {
     }
 
     /// The group once nothing is pending, or dismissed: waits for whoever made the last change, and takes over from who has not finished in time.
-    async fn settled(self: &Arc<Self>, group_id: &str) -> Result<Group> {
+    pub(crate) async fn settled(self: &Arc<Self>, group_id: &str) -> Result<Group> {
         let pause = Duration::from_millis(PAUSE_MS);
         let tries = 3 * self.config.follow_up_ms / PAUSE_MS + 1;
         for _ in 0..tries {

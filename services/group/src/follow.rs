@@ -64,9 +64,9 @@ impl Groups {
                 .await
                 .map_err(from_status)?;
         }
-        self.list_for(&joined, &group.group_id, State::Insert)
-            .await?;
-        self.list_for(&left, &group.group_id, State::Delete).await?;
+        let (groups, id) = (List::JoinedGroups, group.group_id.as_str());
+        self.list_for(&joined, groups, id, State::Insert).await?;
+        self.list_for(&left, groups, id, State::Delete).await?;
         let version = self.list_members(&group, &change).await?;
         let membership = change.moves().then(|| Membership {
             version: group.member_version,
@@ -83,6 +83,10 @@ impl Groups {
                 .await?;
         }
         if !change.tell.contains(&content_type::GROUP_CREATED) {
+            // Whoever has synchronised since the records were made has seen them with the bounds from before.
+            let chat = ConversationId::group(&group.group_id);
+            self.list_for(&joined, List::Conversations, chat.as_str(), State::Insert)
+                .await?;
             self.tell_joined(&ctx, &group, &joined).await?;
         }
         self.tell_left(&ctx, &group, left).await?;
@@ -94,7 +98,8 @@ impl Groups {
         let all = self.present(&group.group_id).await?;
         let ids: Vec<String> = all.iter().map(|m| m.user_id.clone()).collect();
         // Before the notification: whoever gets it finds the group gone from his list.
-        self.list_for(&ids, &group.group_id, State::Delete).await?;
+        let (groups, id) = (List::JoinedGroups, group.group_id.as_str());
+        self.list_for(&ids, groups, id, State::Delete).await?;
         let store = self.deps.store.as_ref();
         let of_group = [("", State::Update)];
         let version = versions::record(store, &group.group_id, List::Members, &of_group).await?;
@@ -153,18 +158,24 @@ impl Groups {
         Ok(())
     }
 
-    /// Enters the group into its members' lists of groups, or the removal from them.
-    async fn list_for(&self, users: &[String], group: &str, state: State) -> Result<()> {
+    /// Enters the group or its conversation into such a list of each of these users, or the removal from it.
+    async fn list_for(
+        &self,
+        users: &[String],
+        list: List,
+        element: &str,
+        state: State,
+    ) -> Result<()> {
         stream::iter(users.to_vec())
-            .map(|user| self.list_one(user, group, state))
+            .map(|user| self.list_one(user, list, element, state))
             .buffer_unordered(self.config.concurrency.max(1))
             .try_collect()
             .await
     }
 
-    async fn list_one(&self, user: String, group: &str, state: State) -> Result<()> {
+    async fn list_one(&self, user: String, list: List, element: &str, state: State) -> Result<()> {
         let store = self.deps.store.as_ref();
-        versions::record(store, &user, List::JoinedGroups, &[(group, state)]).await?;
+        versions::record(store, &user, list, &[(element, state)]).await?;
         Ok(())
     }
 
@@ -243,7 +254,9 @@ impl Groups {
             after: String::new(),
             pending: pending::begin(Mention::NEW),
             rev: 1,
+            done_at: 0,
         };
+        // At a repeat it is there, worked off or not.
         self.deps.store.add(mention).await?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use magpie_proto::openim::{group::*, sdkws::GroupMemberFullInfo};
 use magpie_service::{
     Context,
     lists::{self, FullIds, unsigned},
-    rpc::{at_most, filled, some, unique},
+    rpc::{at_most, distinct, filled, some, unique},
 };
 use magpie_store::{
     Document as _, Documents as _, Page,
@@ -106,7 +106,8 @@ impl Groups {
         some("userIDs", &req.user_i_ds)?;
         at_most("userIDs", &req.user_i_ds, self.config.max_ids)?;
         self.visible(ctx, &req.group_id).await?;
-        let members = self.members_of(&req.group_id, &req.user_i_ds).await?;
+        let users = distinct(req.user_i_ds);
+        let members = self.members_of(&req.group_id, &users).await?;
         Ok(GetGroupMembersInfoResp {
             members: self.members_shown(ctx, members).await?,
         })
@@ -182,6 +183,7 @@ impl Groups {
     ) -> Result<GetGroupMemberRoleLevelResp> {
         filled("groupID", &req.group_id)?;
         some("roleLevels", &req.role_levels)?;
+        at_most("roleLevels", &req.role_levels, self.config.max_ids)?;
         self.visible(ctx, &req.group_id).await?;
         let mut members = self.present(&req.group_id).await?;
         members.retain(|m| req.role_levels.contains(&m.role_level));
@@ -201,7 +203,8 @@ impl Groups {
         at_most("groupIDs", &req.group_i_ds, self.config.max_ids)?;
         ctx.require_self(&req.user_id)?;
         let user = req.user_id.as_str();
-        let keys = req.group_i_ds.iter().map(|id| key![id.as_str(), user]);
+        let groups = distinct(req.group_i_ds);
+        let keys = groups.iter().map(|id| key![id.as_str(), user]);
         let rows: Vec<Option<GroupMember>> = self.deps.store.find_many(keys.collect()).await?;
         let members = rows.into_iter().flatten().filter(is_member).collect();
         Ok(GetUserInGroupMembersResp {
@@ -219,9 +222,14 @@ impl Groups {
         at_most("groupIDs", &req.group_i_ds, self.config.max_ids)?;
         unique("groupIDs", &req.group_i_ds)?;
         let mut group_abstract_infos = Vec::with_capacity(req.group_i_ds.len());
+        let mut walked = 0;
         for id in req.group_i_ds {
             let group = self.visible(ctx, &id).await?;
             let mut members = self.present(&id).await?;
+            walked += members.len();
+            if walked > lists::MAX_LIST {
+                return Err(Error::args("the groups have too many members together"));
+            }
             members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
             let members = self.members_shown(ctx, members).await?;
             let json = magpie_proto::json::to_vec(&members).map_err(Error::internal)?;

@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     /// The notification that tells it.
     pub(crate) tell: i32,
     pub(crate) in_chat: Option<bool>,
+    /// Revision of a user's row when this was decided, 0 if there was none: who has another one now stays as he is.
+    pub(crate) seen_rev: Option<i64>,
 }
 
 impl Groups {
@@ -65,6 +67,7 @@ impl Groups {
                 inviter: user.to_owned(),
                 tell: content_type::MEMBER_ENTER,
                 in_chat: None,
+                seen_rev: None,
             };
             return self
                 .let_in(ctx, &req.group_id, vec![user.to_owned()], &entry)
@@ -126,6 +129,7 @@ impl Groups {
             inviter: ctx.user_id().to_owned(),
             tell: content_type::MEMBER_INVITED,
             in_chat: req.send_message,
+            seen_rev: None,
         };
         for users in req
             .invited_user_i_ds
@@ -160,7 +164,9 @@ impl Groups {
                 change.inviter.clone_from(&entry.inviter);
             }
             for (user, old) in users.iter().zip(rows) {
-                if old.as_ref().is_some_and(is_member) {
+                // A trace of who has left may have been swept since it was seen.
+                let moved = |row: &GroupMember| entry.seen_rev.is_some_and(|rev| rev != row.rev);
+                if old.as_ref().is_some_and(|row| is_member(row) || moved(row)) {
                     continue;
                 }
                 change.rows.push(Row {

@@ -1,6 +1,6 @@
 //! Reading applications: those to the groups that a user runs, those he made himself, those of one group.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use magpie_proto::openim::{
     group::*,
@@ -9,7 +9,7 @@ use magpie_proto::openim::{
 use magpie_service::{
     Context, lists,
     profiles::profiles,
-    rpc::{at_most, filled, some},
+    rpc::{at_most, distinct, filled, some},
 };
 use magpie_store::{
     Documents as _,
@@ -24,6 +24,9 @@ use crate::{
     requests::{OPEN, public},
 };
 
+/// Most elements of a filter by result; there are three results.
+const RESULTS: usize = 16;
+
 impl Groups {
     pub(crate) async fn received(
         &self,
@@ -32,15 +35,17 @@ impl Groups {
     ) -> Result<GetGroupApplicationListResp> {
         let pagination = lists::required(req.pagination)?;
         filled("fromUserID", &req.from_user_id)?;
+        at_most("handleResults", &req.handle_results, RESULTS)?;
         at_most("groupIDs", &req.group_i_ds, self.config.max_ids)?;
         ctx.require_self(&req.from_user_id)?;
         let groups = if req.group_i_ds.is_empty() {
             self.managed(&req.from_user_id).await?
         } else {
-            for id in &req.group_i_ds {
+            let ids = distinct(req.group_i_ds);
+            for id in &ids {
                 self.require_manager(ctx, id, Code::NO_PERMISSION).await?;
             }
-            req.group_i_ds
+            ids
         };
         let mut found = self.to_groups(&groups).await?;
         found.retain(|r| wanted(r, &req.handle_results));
@@ -72,15 +77,17 @@ impl Groups {
     ) -> Result<GetUserReqApplicationListResp> {
         let pagination = lists::required(req.pagination)?;
         filled("userID", &req.user_id)?;
+        at_most("handleResults", &req.handle_results, RESULTS)?;
+        at_most("groupIDs", &req.group_i_ds, self.config.max_ids)?;
         ctx.require_self(&req.user_id)?;
         self.registered(ctx, std::slice::from_ref(&req.user_id), Code::NOT_FOUND)
             .await?;
         let store = self.deps.store.as_ref();
         let user = req.user_id.as_str();
         let mut found: Vec<GroupRequest> = lists::all(store, "by_user", key![user]).await?;
+        let groups: HashSet<String> = req.group_i_ds.into_iter().collect();
         found.retain(|r| {
-            wanted(r, &req.handle_results)
-                && (req.group_i_ds.is_empty() || req.group_i_ds.contains(&r.group_id))
+            wanted(r, &req.handle_results) && (groups.is_empty() || groups.contains(&r.group_id))
         });
         let (total, group_requests) = self.request_page(ctx, found, pagination).await?;
         Ok(GetUserReqApplicationListResp {
@@ -100,7 +107,8 @@ impl Groups {
         self.require_manager(ctx, &req.group_id, Code::NO_PERMISSION)
             .await?;
         let id = req.group_id.as_str();
-        let keys = req.user_i_ds.iter().map(|user| key![id, user.as_str()]);
+        let users = distinct(req.user_i_ds);
+        let keys = users.iter().map(|user| key![id, user.as_str()]);
         let found: Vec<Option<GroupRequest>> = self.deps.store.find_many(keys.collect()).await?;
         let group_requests = self
             .requests_shown(ctx, found.into_iter().flatten().collect())

@@ -65,7 +65,7 @@ impl Groups {
         application: Application,
     ) -> Result<()> {
         let user = application.user.as_str();
-        let apply = |_: Option<GroupRequest>| {
+        let apply = |old: Option<GroupRequest>| {
             let new = GroupRequest {
                 group_id: group.to_owned(),
                 user_id: user.to_owned(),
@@ -81,6 +81,8 @@ impl Groups {
                 operation_id: application.operation_id.clone(),
                 pending: Bytes::new(),
                 rev: 0,
+                // An acceptance that is not carried out yet is left to this one.
+                member_rev: old.map_or(0, |old| old.member_rev),
             };
             Ok(Some((new, APPLIED)))
         };
@@ -109,6 +111,13 @@ impl Groups {
             self.registered(ctx, &[user.to_owned()], Code::NOT_FOUND)
                 .await?;
         }
+        let member_rev = if req.handle_result == ACCEPT {
+            // His row as the changes made it that were decided before the answer.
+            self.settled(group).await?;
+            self.row(group, user).await?.map_or(0, |row| row.rev)
+        } else {
+            0
+        };
         let answer = |found: Option<GroupRequest>| {
             let mut request =
                 found.ok_or_else(|| Error::not_found("there is no such application"))?;
@@ -124,6 +133,7 @@ impl Groups {
             ctx.user_id().clone_into(&mut request.handle_user_id);
             request.operation_id.clone_from(&ctx.operation_id);
             let mark = if req.handle_result == ACCEPT {
+                request.member_rev = member_rev;
                 ACCEPTED
             } else {
                 REFUSED
@@ -159,7 +169,8 @@ impl Groups {
         pending::finish(self.deps.store.as_ref(), request).await
     }
 
-    /// The accepted applicant becomes a member, unless he is one or the group is no more.
+    /// The accepted applicant becomes a member, unless the group is no more, or he has come or gone since the answer: then it was
+    /// carried out before, or whoever moved him has the last word.
     async fn admit(self: &Arc<Self>, ctx: &Context, request: &GroupRequest) -> Result<()> {
         let entry = Entry {
             join_source: request.join_source,
@@ -171,6 +182,7 @@ impl Groups {
                 content_type::MEMBER_INVITED
             },
             in_chat: None,
+            seen_rev: Some(request.member_rev),
         };
         let users = vec![request.user_id.clone()];
         match self.let_in(ctx, &request.group_id, users, &entry).await {

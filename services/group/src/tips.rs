@@ -8,7 +8,7 @@ use magpie_store::{
     key,
     versions::Version,
 };
-use magpie_types::{Error, Result, group::role, msg::content_type};
+use magpie_types::{Error, Result, group::role, msg::content_type, user::level};
 
 use crate::{
     change::{Change, Row},
@@ -16,8 +16,6 @@ use crate::{
     lists::raw,
 };
 
-/// Level of application administrators.
-const ADMIN_LEVEL: i32 = 2;
 /// Most members that the notification of a new group lists.
 const MAX_LISTED: usize = 50;
 
@@ -231,7 +229,7 @@ impl Groups {
         };
         let mut shown = self.stranger(ctx, group, &operator).await?;
         shown.role_level = role::ADMIN;
-        shown.app_manger_level = ADMIN_LEVEL;
+        shown.app_manger_level = level::ADMIN;
         Ok(shown)
     }
 

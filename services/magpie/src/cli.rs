@@ -71,10 +71,10 @@ pub(crate) enum Service {
     /// Service: brings messages to the gateways.
     #[command(after_help = help::SERVICE)]
     Push(One),
-    /// Service: push tokens, objects, client logs.
+    /// Service: push tokens and badges; objects and client logs are not built yet.
     #[command(after_help = help::SERVICE)]
     Third(One),
-    /// Service: calls.
+    /// Service: calls; not built yet.
     #[command(after_help = help::SERVICE)]
     RtcSignaling(One),
 }

@@ -127,8 +127,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("MAGPIE_DATA_DIR", "data.dir"),
 ];
 
-/// Variables that are no settings: the command line reads the first, the build the second, `scripts/deps` the third.
-const IGNORED: &[&str] = &["MAGPIE_CONFIG", "MAGPIE_COMMIT", "MAGPIE_CACHE"];
+/// Variables that are no settings: of the command line, the build, `scripts/` and the tests.
+const IGNORED: &[&str] = &[
+    "MAGPIE_CONFIG",
+    "MAGPIE_COMMIT",
+    "MAGPIE_CACHE",
+    "MAGPIE_BIN",
+    "MAGPIE_CHROMIUM",
+    "MAGPIE_PROFILE",
+    "MAGPIE_TEST_ENGINES",
+];
 
 /// Loads and checks the configuration.
 pub(crate) fn load(
@@ -148,20 +156,13 @@ pub(crate) fn load(
     let mut loaded = magpie_service::config::load::<Config>(&sources)?;
     check(&loaded)?;
     limits::check(&loaded)?;
-    loaded.config.gateway.multi_login_policy =
-        u8::from(loaded.config.auth.multi_login_policy).into();
+    loaded.config.gateway.multi_login_policy = loaded.config.auth.multi_login_policy;
     Ok(loaded)
 }
 
 fn check(loaded: &Loaded<Config>) -> Result<(), Failure> {
     let config = &loaded.config;
     let wrong = |text: String| Err(Failure::Usage(text));
-    let is_set = |key: &str| {
-        loaded
-            .settings
-            .iter()
-            .any(|s| s.key == key && s.origin != "default")
-    };
     if config.shared.admin_user_ids.is_empty() {
         return wrong("shared.admin_user_ids names no administrator".to_owned());
     }
@@ -173,11 +174,6 @@ fn check(loaded: &Loaded<Config>) -> Result<(), Failure> {
     if !config.shared.secret.is_empty() && !config.data.secret_file.as_os_str().is_empty() {
         return wrong(
             "shared.secret and data.secret_file are both set; set one of them".to_owned(),
-        );
-    }
-    if is_set("gateway.multi_login_policy") {
-        return wrong(
-            "gateway.multi_login_policy follows auth.multi_login_policy; set that one".to_owned(),
         );
     }
     if let Err(e) = telemetry::check_filter(&config.telemetry.log_filter) {

@@ -1,7 +1,8 @@
 //! A running process: some or all services, over one of the two sets of engines.
 //!
 //! Order: what can be wrong in the configuration, ports (all bound before anything starts), engines, services, registration,
-//! ready; at a signal readiness fails, the process leaves the registry, the services finish what they have, then the log is closed.
+//! ready, and only then clients of the gateway; at a signal readiness fails, the process leaves the registry, the services finish
+//! what they have, then the log is closed.
 //!
 //! - `services`: which services there are and what each is given. `embedded` and `cluster`: the engines, and how services of this
 //!   process are found. `ports`, `announce`, `data`: listeners, the line that says "ready", the data directory.
@@ -140,9 +141,9 @@ async fn start(config: Config, plan: &Plan) -> Result<End, Failure> {
         &readiness,
         ports.public,
     );
-    host.serve(&deps, &failed, &config, &readiness);
+    host.serve(&deps, &failed, &config);
     let ready = tokio::select! {
-        joined = host.join(&deps, &readiness, plan) => joined.map(|()| true)?,
+        joined = host.join(&deps, plan) => joined.map(|()| true)?,
         () = run::stop_wanted(&deps, &mut signals) => false,
     };
     if ready {
@@ -249,36 +250,22 @@ impl Host {
     }
 
     /// Serves the ports for other processes, if there are any.
-    fn serve(
-        &mut self,
-        deps: &Deps,
-        failed: &services::Failed,
-        config: &Config,
-        readiness: &Readiness,
-    ) {
+    fn serve(&mut self, deps: &Deps, failed: &services::Failed, config: &Config) {
         match self {
             #[cfg(feature = "embedded")]
             Self::Embedded(_) => {}
             #[cfg(feature = "cluster")]
-            Self::Cluster(host) => host.serve(deps, failed, config, readiness),
+            Self::Cluster(host) => host.serve(deps, failed, config),
         }
     }
 
     /// Returns when others can find the services of this process, and the users that must exist do.
-    async fn join(
-        &mut self,
-        deps: &Deps,
-        readiness: &Readiness,
-        plan: &Plan,
-    ) -> Result<(), Failure> {
+    async fn join(&mut self, deps: &Deps, plan: &Plan) -> Result<(), Failure> {
         match self {
             #[cfg(feature = "embedded")]
             Self::Embedded(_) => {}
             #[cfg(feature = "cluster")]
-            Self::Cluster(host) => {
-                readiness.set(true);
-                host.join().await?;
-            }
+            Self::Cluster(host) => host.join().await?,
         }
         if plan.has(name::USER) {
             services::warm_up(deps).await?;

@@ -139,7 +139,7 @@ impl Service {
         if *found == wanted {
             Ok(found)
         } else {
-            Err(Error::args("others have this conversation id"))
+            Err(Error::args("this conversationID belongs to other users"))
         }
     }
 

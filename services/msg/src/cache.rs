@@ -1,6 +1,14 @@
 //! What the checks before the append read: bounded caches, invalidated by every write, so that a warm send reads no store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    borrow::Borrow,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::{Deps, invalidation::Stale};
@@ -9,7 +17,7 @@ use magpie_store::{
     documents::{Black, Conversation, Friend, Group, GroupMember, Message, Participants, User},
     key,
 };
-use magpie_types::{Result, ServerMsgId, time::now_ms};
+use magpie_types::{Result, ServerMsgId, time::now_ms, user::recv_opt};
 use moka::sync::Cache;
 
 use crate::Config;
@@ -33,13 +41,13 @@ type PairKey = (String, String);
 /// The caches of one msg instance. That a user, a group or a member is not there is never kept: he may come at any moment, in another
 /// process, and the next send is his.
 pub(crate) struct Caches {
-    users: Cache<String, Profile>,
-    recv_opts: Cache<PairKey, i32>,
-    friends: Cache<PairKey, bool>,
+    users: Kept<String, Profile>,
+    recv_opts: Kept<PairKey, i32>,
+    friends: Kept<PairKey, bool>,
     /// Status of a group.
-    groups: Cache<String, i32>,
-    members: Cache<PairKey, Member>,
-    blacks: Cache<PairKey, bool>,
+    groups: Kept<String, i32>,
+    members: Kept<PairKey, Member>,
+    blacks: Kept<PairKey, bool>,
     participants: Cache<String, Arc<Participants>>,
     sent: Cache<[u8; 16], i64>,
     started_at: i64,
@@ -52,26 +60,79 @@ fn pair(key: &[Value]) -> Option<PairKey> {
     }
 }
 
-fn bounded<K, V>(config: &Config) -> Cache<K, V>
+/// What was read of the store, until it is invalidated. What is overtaken while it is read is answered, but never kept.
+#[derive(Clone)]
+struct Kept<K, V> {
+    entries: Cache<K, V>,
+    /// Raised by every invalidation before it removes anything.
+    generation: Arc<AtomicU64>,
+}
+
+impl<K, V> Kept<K, V>
 where
-    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    Cache::builder()
-        .max_capacity(config.cache_entries)
-        .time_to_live(Duration::from_secs(config.cache_seconds))
-        .build()
+    fn new(config: &Config) -> Self {
+        Self {
+            entries: Cache::builder()
+                .max_capacity(config.cache_entries)
+                .time_to_live(Duration::from_secs(config.cache_seconds))
+                .build(),
+            generation: Arc::default(),
+        }
+    }
+
+    /// What is kept under this key, else what `read` finds; `None` is not kept.
+    async fn get_or<Q>(
+        &self,
+        key: &Q,
+        read: impl Future<Output = Result<Option<V>>>,
+    ) -> Result<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(hit) = self.entries.get(key) {
+            return Ok(Some(hit));
+        }
+        let before = self.generation.load(Ordering::SeqCst);
+        let found = read.await?;
+        let overtaken = || self.generation.load(Ordering::SeqCst) != before;
+        if let Some(value) = found.clone().filter(|_| !overtaken()) {
+            self.entries.insert(key.to_owned(), value);
+            // An invalidation after the look may have removed before the insert; one from here on finds the entry.
+            if overtaken() {
+                self.entries.invalidate(key);
+            }
+        }
+        Ok(found)
+    }
+
+    fn invalidate<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.entries.invalidate(key);
+    }
+
+    fn invalidate_all(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.entries.invalidate_all();
+    }
 }
 
 impl Caches {
     pub(crate) fn new(deps: &Deps, config: &Config) -> Self {
         let caches = Self {
-            users: bounded(config),
-            recv_opts: bounded(config),
-            friends: bounded(config),
-            groups: bounded(config),
-            members: bounded(config),
-            blacks: bounded(config),
+            users: Kept::new(config),
+            recv_opts: Kept::new(config),
+            friends: Kept::new(config),
+            groups: Kept::new(config),
+            members: Kept::new(config),
+            blacks: Kept::new(config),
             // Participants never change once written, so they only need a bound.
             participants: Cache::builder().max_capacity(config.cache_entries).build(),
             sent: Cache::builder()
@@ -126,19 +187,17 @@ impl Caches {
     }
 
     pub(crate) async fn profile(&self, deps: &Deps, user: &str) -> Result<Option<Profile>> {
-        if let Some(hit) = self.users.get(user) {
-            return Ok(Some(hit));
-        }
-        let found: Option<User> = deps.store.find(key![user]).await?;
-        let profile = found.map(|u| Profile {
-            level: u.app_manger_level,
-            recv_opt: u.global_recv_msg_opt,
-        });
-        profile.inspect(|profile| self.users.insert(user.to_owned(), *profile));
-        Ok(profile)
+        let read = async {
+            let found: Option<User> = deps.store.find(key![user]).await?;
+            Ok(found.map(|u| Profile {
+                level: u.app_manger_level,
+                recv_opt: u.global_recv_msg_opt,
+            }))
+        };
+        self.users.get_or(user, read).await
     }
 
-    /// The receive option `owner` set for this conversation; 0 without a record.
+    /// The receive option `owner` set for this conversation; `RECEIVE` without a record.
     pub(crate) async fn recv_opt(
         &self,
         deps: &Deps,
@@ -146,40 +205,33 @@ impl Caches {
         conversation: &str,
     ) -> Result<i32> {
         let cache_key = (owner.to_owned(), conversation.to_owned());
-        if let Some(hit) = self.recv_opts.get(&cache_key) {
-            return Ok(hit);
-        }
-        let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
-        let found = found.filter(Conversation::is_present);
-        let opt = found.map_or(0, |c| c.recv_msg_opt);
-        self.recv_opts.insert(cache_key, opt);
-        Ok(opt)
+        let read = async {
+            let found: Option<Conversation> = deps.store.find(key![owner, conversation]).await?;
+            let found = found.filter(Conversation::is_present);
+            Ok(Some(found.map_or(recv_opt::RECEIVE, |c| c.recv_msg_opt)))
+        };
+        let opt = self.recv_opts.get_or(&cache_key, read).await?;
+        Ok(opt.unwrap_or(recv_opt::RECEIVE))
     }
 
     /// Whether `owner` has `friend` on his list.
     pub(crate) async fn is_friend(&self, deps: &Deps, owner: &str, friend: &str) -> Result<bool> {
         let cache_key = (owner.to_owned(), friend.to_owned());
-        if let Some(hit) = self.friends.get(&cache_key) {
-            return Ok(hit);
-        }
-        let found = deps
-            .store
-            .find::<Friend>(key![owner, friend])
-            .await?
-            .is_some_and(|f| f.is_present());
-        self.friends.insert(cache_key, found);
-        Ok(found)
+        let read = async {
+            let found: Option<Friend> = deps.store.find(key![owner, friend]).await?;
+            Ok(Some(found.is_some_and(|f| f.is_present())))
+        };
+        let is_friend = self.friends.get_or(&cache_key, read).await?;
+        Ok(is_friend.unwrap_or(false))
     }
 
     /// The status of a group, `None` if there is no such group.
     pub(crate) async fn group_status(&self, deps: &Deps, group: &str) -> Result<Option<i32>> {
-        if let Some(hit) = self.groups.get(group) {
-            return Ok(Some(hit));
-        }
-        let found: Option<Group> = deps.store.find(key![group]).await?;
-        let status = found.map(|g| g.status);
-        status.inspect(|status| self.groups.insert(group.to_owned(), *status));
-        Ok(status)
+        let read = async {
+            let found: Option<Group> = deps.store.find(key![group]).await?;
+            Ok(found.map(|g| g.status))
+        };
+        self.groups.get_or(group, read).await
     }
 
     /// A user's membership of a group, `None` if he is no member.
@@ -190,31 +242,25 @@ impl Caches {
         user: &str,
     ) -> Result<Option<Member>> {
         let cache_key = (group.to_owned(), user.to_owned());
-        if let Some(hit) = self.members.get(&cache_key) {
-            return Ok(Some(hit));
-        }
-        let found: Option<GroupMember> = deps.store.find(key![group, user]).await?;
-        let member = found.filter(|m| m.left_time == 0).map(|m| Member {
-            role: m.role_level,
-            mute_end: m.mute_end_time,
-        });
-        member.inspect(|member| self.members.insert(cache_key, *member));
-        Ok(member)
+        let read = async {
+            let found: Option<GroupMember> = deps.store.find(key![group, user]).await?;
+            Ok(found.filter(|m| m.left_time == 0).map(|m| Member {
+                role: m.role_level,
+                mute_end: m.mute_end_time,
+            }))
+        };
+        self.members.get_or(&cache_key, read).await
     }
 
     /// Whether `owner` has `user` on his black list.
     pub(crate) async fn has_blocked(&self, deps: &Deps, owner: &str, user: &str) -> Result<bool> {
         let cache_key = (owner.to_owned(), user.to_owned());
-        if let Some(hit) = self.blacks.get(&cache_key) {
-            return Ok(hit);
-        }
-        let found = deps
-            .store
-            .find::<Black>(key![owner, user])
-            .await?
-            .is_some_and(|b| b.is_present());
-        self.blacks.insert(cache_key, found);
-        Ok(found)
+        let read = async {
+            let found: Option<Black> = deps.store.find(key![owner, user]).await?;
+            Ok(Some(found.is_some_and(|b| b.is_present())))
+        };
+        let has_blocked = self.blacks.get_or(&cache_key, read).await?;
+        Ok(has_blocked.unwrap_or(false))
     }
 
     pub(crate) async fn participants(
@@ -258,5 +304,45 @@ impl Caches {
         };
         let first = stored.map_or(msg.send_time, |message| message.send_time);
         Ok(self.sent.get_with(id.0, || first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_is_kept_until_it_is_invalidated() {
+        let cache: Kept<String, i32> = Kept::new(&Config::default());
+        let read = cache.get_or("a", async { Ok(Some(1)) }).await;
+        assert_eq!(read.unwrap(), Some(1));
+        let hit = cache.get_or("a", async { Ok(Some(2)) }).await;
+        assert_eq!(hit.unwrap(), Some(1));
+        cache.invalidate("a");
+        let gone = cache.get_or("a", async { Ok(None) }).await;
+        assert_eq!(gone.unwrap(), None);
+        let back = cache.get_or("a", async { Ok(Some(3)) }).await;
+        assert_eq!(back.unwrap(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn what_is_overtaken_while_it_is_read_is_not_kept() {
+        let cache: Kept<String, i32> = Kept::new(&Config::default());
+        let overtake: [fn(&Kept<String, i32>); 2] = [
+            |cache| cache.invalidate("a"),
+            |cache| cache.invalidate_all(),
+        ];
+        for invalidate in overtake {
+            // The row is read, then it is written, and only then the reader goes on.
+            let read = cache.get_or("a", async {
+                invalidate(&cache);
+                Ok(Some(1))
+            });
+            assert_eq!(read.await.unwrap(), Some(1));
+            assert_eq!(cache.entries.get("a"), None);
+        }
+        let next = cache.get_or("a", async { Ok(Some(2)) }).await;
+        assert_eq!(next.unwrap(), Some(2));
+        assert_eq!(cache.entries.get("a"), Some(2));
     }
 }

@@ -3,6 +3,10 @@
 //! For oneself: a hidden mark, or a raised lower bound. For everybody: the row stays as a tombstone, so that its number and
 //! its id are never given again. In a group the latter is for those who may revoke a message, and clearing for its owner and
 //! administrators; the other of a pair can be spared it by blocking.
+//!
+//! Done first, told afterwards: a request that failed in between does and tells all of it again when its client repeats it.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use magpie_proto::openim::{
@@ -27,7 +31,7 @@ use magpie_types::{
 };
 use prost::Message as _;
 
-use crate::{Service, access, read::raise, read_msgs::state, revoke::position};
+use crate::{Service, access, read::raise, read_msgs::state};
 
 /// Messages read at once to erase old ones.
 const ERASED_AT_ONCE: usize = 500;
@@ -98,7 +102,7 @@ impl Service {
         }
         if conversation.is_notification_stream() {
             return Err(Error::no_permission(
-                "what was notified is deleted for nobody else",
+                "a notification can be deleted for oneself only",
             ));
         }
         if !conversation.is_group_chat() {
@@ -107,12 +111,11 @@ impl Service {
         let role = self.role(conversation.stem(), user).await?;
         if role.is_none() {
             return Err(Error::no_permission(
-                "who has left a group deletes nothing for others",
+                "only a member may delete messages of a group for everybody",
             ));
         }
         for seq in seqs {
-            // What is deleted already can't be found.
-            if let Ok(message) = self.stored(conversation, *seq).await {
+            if let Some(message) = self.find_stored(conversation, *seq).await? {
                 let msg = MsgData::decode(message.body).map_err(Error::internal)?;
                 self.check_group_revoke(&msg, user, role).await?;
             }
@@ -167,13 +170,13 @@ impl Service {
     /// Turns messages into tombstones for everybody.
     pub(crate) async fn erase(&self, conversation: &ConversationId, seqs: &[i64]) -> Result<()> {
         for seq in seqs {
-            let Ok(message) = self.stored(conversation, *seq).await else {
+            let Some(message) = self.find_stored(conversation, *seq).await? else {
                 continue;
             };
             let tombstone = vec![
-                Change::Set(position("state"), state::DELETED.into()),
-                Change::Set(position("body"), Value::Blob(Bytes::new())),
-                Change::Set(position("revocation"), Value::Blob(Bytes::new())),
+                Change::Set(Message::state, state::DELETED.into()),
+                Change::Set(Message::body, Value::Blob(Bytes::new())),
+                Change::Set(Message::revocation, Value::Blob(Bytes::new())),
             ];
             self.change(&message, tombstone).await?;
         }
@@ -226,10 +229,11 @@ impl Service {
         ctx.require_self(&req.user_id)?;
         self.check_count(req.conversation_i_ds.len())?;
         let known = self.records(&req.user_id).await?;
+        let named: HashSet<String> = req.conversation_i_ds.into_iter().collect();
         let ids = known
             .into_iter()
             .map(|r| r.conversation_id)
-            .filter(|id| req.conversation_i_ds.contains(id))
+            .filter(|id| named.contains(id))
             .collect();
         let opt = req.delete_sync_opt.unwrap_or_default();
         let own = self.own(&req.user_id, ids).await?;
@@ -350,5 +354,4 @@ impl Service {
     }
 }
 
-/// Position of `min_seq` in [`Head`].
-const HEAD_MIN_SEQ: &[usize] = &[3];
+const HEAD_MIN_SEQ: &[usize] = &[Head::min_seq];

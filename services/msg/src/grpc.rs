@@ -16,23 +16,23 @@ use crate::{Service, read_msgs::Budget};
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
 
 magpie_service::later! {
-    "statistics": {
+    "comes with statistics": {
+        get_active_conversation(GetActiveConversationReq) -> GetActiveConversationResp;
         get_active_user(GetActiveUserReq) -> GetActiveUserResp;
         get_active_group(GetActiveGroupReq) -> GetActiveGroupResp;
     }
-    "bots": {
+    "comes with bots": {
         send_simple_msg(SendSimpleMsgReq) -> SendSimpleMsgResp;
     }
-    "retention": {
+    "comes with retention": {
         clear_msg(ClearMsgReq) -> ClearMsgResp;
         destruct_msgs(DestructMsgsReq) -> DestructMsgsResp;
         get_last_message_seq_by_time(GetLastMessageSeqByTimeReq) -> GetLastMessageSeqByTimeResp;
     }
-    "groups": {
+    "the bounds of a member are set where his change stands in the log": {
         set_user_conversations_min_seq(SetUserConversationsMinSeqReq) -> SetUserConversationsMinSeqResp;
         set_user_conversation_max_seq(SetUserConversationMaxSeqReq) -> SetUserConversationMaxSeqResp;
         set_user_conversation_min_seq(SetUserConversationMinSeqReq) -> SetUserConversationMinSeqResp;
-        get_active_conversation(GetActiveConversationReq) -> GetActiveConversationResp;
     }
 }
 

@@ -4,7 +4,7 @@
 //! - `send`: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
 //!   store. Numbers are given by transfer.
 //! - `access`: who takes part in a conversation, and which seqs a user may see.
-//! - `pull`: 1002, 1005, 1007; `read_msgs` reads for it. `seqs`: 1001, 1006. `read`: read positions and receipts. `revoke`, `delete`.
+//! - `pull`: 1002, 1005, 1007; `read_msgs` reads for it, `quotes` hides what was revoked. `seqs`: 1001, 1006. `read`: read positions and receipts. `revoke`, `delete`.
 //! - For back ends: `search`, and `send_state`, what became of a send.
 //!
 //! Calls no service for a message: it reads users and conversation settings from the store through caches that learn of
@@ -17,6 +17,7 @@ mod delete;
 mod grpc;
 mod memberships;
 mod pull;
+mod quotes;
 mod read;
 mod read_msgs;
 mod revoke;

@@ -2,6 +2,9 @@
 //!
 //! A position only grows, is clamped to the newest seq, and only a move is announced: 2200 to the partner of a single chat,
 //! else to the reader's own devices.
+//!
+//! It is announced before it is stored: whatever fails leaves the position where it was, so that the client's repeat does both. Stored
+//! first it would be no move any more, and never announced. A receipt that comes twice changes nothing: clients only raise by it.
 
 use magpie_proto::openim::{
     msg::{MarkConversationAsReadReq, MarkMsgsAsReadReq, SetConversationHasReadSeqReq},
@@ -40,9 +43,9 @@ impl Service {
         if highest <= view.seqs.read_seq {
             return Ok(());
         }
-        self.raise_read_seq(&req.user_id, &conversation, highest)
-            .await?;
         self.announce(ctx, &req.user_id, &conversation, seqs, highest)
+            .await?;
+        self.raise_read_seq(&req.user_id, &conversation, highest)
             .await
     }
 
@@ -67,9 +70,9 @@ impl Service {
         seqs.extend(extra.into_iter().filter(|s| *s <= view.head.max_seq));
         seqs.sort_unstable();
         seqs.dedup();
-        self.raise_read_seq(&req.user_id, &conversation, to).await?;
         self.announce(ctx, &req.user_id, &conversation, seqs, to)
-            .await
+            .await?;
+        self.raise_read_seq(&req.user_id, &conversation, to).await
     }
 
     pub(crate) async fn set_has_read_seq(
@@ -90,8 +93,6 @@ impl Service {
         if req.has_read_seq <= view.seqs.read_seq {
             return Ok(());
         }
-        self.raise_read_seq(&req.user_id, &conversation, req.has_read_seq)
-            .await?;
         let tips = tips(&req.user_id, &conversation, Vec::new(), req.has_read_seq);
         let to_self = Notification::to_user(
             content_type::HAS_READ_RECEIPT,
@@ -99,7 +100,9 @@ impl Service {
             &req.user_id,
             &tips,
         )?;
-        notification::send(&self.deps, ctx, empty_as_list(to_self)).await
+        notification::send(&self.deps, ctx, empty_as_list(to_self)).await?;
+        self.raise_read_seq(&req.user_id, &conversation, req.has_read_seq)
+            .await
     }
 
     async fn raise_read_seq(
@@ -211,5 +214,4 @@ pub(crate) fn raise(row: UserSeq) -> Follow {
     }
 }
 
-/// Positions of `read_seq`, `min_seq` and `marked_seq` in [`UserSeq`].
-const USER_SEQ_RAISED: &[usize] = &[2, 3, 6];
+const USER_SEQ_RAISED: &[usize] = &[UserSeq::read_seq, UserSeq::min_seq, UserSeq::marked_seq];

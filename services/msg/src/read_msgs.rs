@@ -143,7 +143,7 @@ impl Reader<'_> {
         let hidden: Vec<Hidden> = store.list(page).await?;
         let hidden: HashSet<i64> = hidden.into_iter().map(|h| h.seq).collect();
         let mut by_seq: HashMap<i64, Message> = stored.into_iter().map(|m| (m.seq, m)).collect();
-        range
+        let shown: Result<Vec<MsgData>> = range
             .map(|seq| match by_seq.remove(&seq) {
                 Some(message) => {
                     let read_up_to = if message.sender_id == self.user {
@@ -155,7 +155,12 @@ impl Reader<'_> {
                 }
                 None => Ok(placeholder(seq)),
             })
-            .collect()
+            .collect();
+        let mut shown = shown?;
+        self.service
+            .revoke_quotes(self.conversation, &mut shown)
+            .await?;
+        Ok(shown)
     }
 
     /// The messages of a range, ascending, from the newest down as far as the budget goes, and whether that is all of it.

@@ -9,7 +9,7 @@ use magpie_service::{
     notification::{self, Notification},
 };
 use magpie_store::{
-    Change, Document as _, Documents as _, Page, Value,
+    Change, Documents as _, Page, Value,
     documents::{Message, User},
     key,
 };
@@ -37,13 +37,14 @@ impl Service {
             .view_up_to(ctx, &req.user_id, &req.conversation_id, req.seq)
             .await?;
         let stored = self.stored(&conversation, req.seq).await?;
+        let msg = MsgData::decode(stored.body.clone()).map_err(Error::internal)?;
         if stored.state == state::REVOKED {
+            self.tell_again(ctx, &req, &msg, &stored).await?;
             return Err(Error::new(
                 Code::REVOKED_ALREADY,
                 "the message is revoked already",
             ));
         }
-        let msg = MsgData::decode(stored.body.clone()).map_err(Error::internal)?;
         let by_admin = ctx.is_admin() || self.deps.admins.contains(&req.user_id);
         let in_group = msg.session_type == SessionType::Group.number();
         let mut revoker_role = 0;
@@ -56,13 +57,12 @@ impl Service {
         } else if msg.send_id != req.user_id && !by_admin {
             return Err(Error::no_permission("only the sender may revoke a message"));
         }
-        let now = now_ms();
         let shown = MessageRevokedContent {
             revoker_id: req.user_id.clone(),
             revoker_role,
             client_msg_id: msg.client_msg_id.clone(),
             revoker_nickname: revoker.nickname,
-            revoke_time: now,
+            revoke_time: now_ms(),
             source_message_send_time: msg.send_time,
             source_message_send_id: msg.send_id.clone(),
             source_message_sender_nickname: msg.sender_nickname.clone(),
@@ -76,24 +76,69 @@ impl Service {
         self.change(
             &stored,
             vec![
-                Change::Set(position("state"), state::REVOKED.into()),
-                Change::Set(position("revocation"), Value::Blob(content.into())),
+                Change::Set(Message::state, state::REVOKED.into()),
+                Change::Set(Message::revocation, Value::Blob(content.into())),
             ],
         )
         .await?;
+        let by = (ctx.user_id(), by_admin);
+        self.tell_revoked(ctx, &stored, &msg, &shown, by).await
+    }
+
+    /// Tells of a revocation once more before it is answered with 1404: who stored it may have died before he had told it, and then the
+    /// devices that hold the message would show it for ever. The notice has the id of the first one, so a second one is taken for a
+    /// repeat, which is neither stored nor pushed.
+    async fn tell_again(
+        &self,
+        ctx: &Context,
+        req: &RevokeMsgReq,
+        msg: &MsgData,
+        stored: &Message,
+    ) -> Result<()> {
+        let elem: NotificationElem =
+            magpie_proto::json::from_slice(&stored.revocation).map_err(Error::internal)?;
+        let shown: MessageRevokedContent =
+            magpie_proto::json::from_slice(elem.detail.as_bytes()).map_err(Error::internal)?;
+        // In whose name an administrator did it is stored, he himself is not: he is named where he repeats his own request.
+        let by_caller = ctx.is_admin() && req.user_id == shown.revoker_id;
+        let in_pair = msg.session_type != SessionType::Group.number();
+        let by_admin = by_caller
+            || self.deps.admins.contains(&shown.revoker_id)
+            || (in_pair && shown.revoker_id != msg.send_id);
+        let revoker = if by_caller {
+            ctx.user_id()
+        } else {
+            shown.revoker_id.as_str()
+        };
+        let by = (revoker, by_admin);
+        match self.tell_revoked(ctx, stored, msg, &shown, by).await {
+            // Nobody is there any more to be told.
+            Err(e) if e.code() == Code::GROUP_DISMISSED => Ok(()),
+            told => told,
+        }
+    }
+
+    /// Both sides of the chat learn of it, whoever revokes: it travels in the stream of the message.
+    async fn tell_revoked(
+        &self,
+        ctx: &Context,
+        stored: &Message,
+        msg: &MsgData,
+        shown: &MessageRevokedContent,
+        (revoker, by_admin): (&str, bool),
+    ) -> Result<()> {
         let tips = RevokeMsgTips {
-            revoker_user_id: ctx.user_id().to_owned(),
+            revoker_user_id: revoker.to_owned(),
             client_msg_id: msg.client_msg_id.clone(),
-            revoke_time: now,
+            revoke_time: shown.revoke_time,
             sesstion_type: msg.session_type,
-            seq: req.seq,
-            conversation_id: conversation.to_string(),
+            seq: stored.seq,
+            conversation_id: stored.conversation_id.clone(),
             is_admin_revoke: by_admin,
         };
-        // Both sides of the chat learn of it, whoever revokes: it travels in the stream of the message.
         let kind = content_type::MSG_REVOKE;
-        let notice = if in_group {
-            Notification::to_group(kind, &req.user_id, &msg.group_id, &tips)?
+        let notice = if msg.session_type == SessionType::Group.number() {
+            Notification::to_group(kind, &shown.revoker_id, &msg.group_id, &tips)?
         } else {
             Notification::to_user(kind, &msg.send_id, &msg.recv_id, &tips)?
         };
@@ -134,19 +179,26 @@ impl Service {
             Ok(())
         } else {
             Err(Error::no_permission(
-                "only the sender while he is a member, and those above him, may take a group's message from all",
+                "only its sender, the owner and administrators of the group may revoke this message, while they are members",
             ))
         }
     }
 
     /// A stored message that is not deleted, or 1004.
     pub(crate) async fn stored(&self, conversation: &ConversationId, seq: i64) -> Result<Message> {
+        let found = self.find_stored(conversation, seq).await?;
+        found.ok_or_else(|| Error::not_found("there is no such message"))
+    }
+
+    /// A stored message, unless it is deleted.
+    pub(crate) async fn find_stored(
+        &self,
+        conversation: &ConversationId,
+        seq: i64,
+    ) -> Result<Option<Message>> {
         let page = Page::of("by_seq", key![conversation.as_str()], 1).between(seq, seq);
         let found: Vec<Message> = self.deps.store.list(page).await?;
-        found
-            .into_iter()
-            .find(|m| m.state != state::DELETED)
-            .ok_or_else(|| Error::not_found("there is no such message"))
+        Ok(found.into_iter().find(|m| m.state != state::DELETED))
     }
 
     pub(crate) async fn change(&self, message: &Message, changes: Vec<Change>) -> Result<()> {
@@ -157,9 +209,4 @@ impl Service {
         self.deps.store.change::<Message>(key, changes).await?;
         Ok(())
     }
-}
-
-/// Position of a field of [`Message`].
-pub(crate) fn position(field: &str) -> usize {
-    Message::SCHEMA.position(field).unwrap_or(usize::MAX)
 }

@@ -11,10 +11,10 @@ use magpie_proto::{
     },
     status::from_status,
 };
-use magpie_service::{Context, rpc::filled};
+use magpie_service::{Context, lists, rpc::filled};
 use magpie_store::{
     Documents as _, Page,
-    documents::{Conversation, Head, RemovedConversation, UserSeq},
+    documents::{Conversation, Head, Message, RemovedConversation, UserSeq},
     key,
 };
 use magpie_types::{ConversationId, Result};
@@ -23,9 +23,6 @@ use crate::{
     Service,
     access::{Part, View, empty_head, empty_user_seq},
 };
-
-/// Most conversations of one user that are read.
-const MAX_CONVERSATIONS: usize = 10_000;
 
 impl Service {
     pub(crate) async fn max_seqs_of_user(
@@ -138,14 +135,27 @@ impl Service {
             }
             // What a leaver had sent may stand, and count as read, behind the end of his time.
             let newest = view.window().high;
+            // Nor do the times of what was said without him show.
+            let max_seq_time = if newest < view.head.max_seq {
+                self.time_of(&id, newest).await?
+            } else {
+                view.head.max_seq_time
+            };
             let entry = Seqs {
                 max_seq: newest,
                 has_read_seq: view.seqs.read_seq.min(newest),
-                max_seq_time: view.head.max_seq_time,
+                max_seq_time,
             };
             resp.seqs.insert(id, entry);
         }
         Ok(resp)
+    }
+
+    /// When a message was sent; 0 if there is none with this number.
+    async fn time_of(&self, conversation: &str, seq: i64) -> Result<i64> {
+        let page = Page::of("by_seq", key![conversation], 1).between(seq, seq);
+        let found: Vec<Message> = self.deps.store.list(page).await?;
+        Ok(found.first().map_or(0, |message| message.send_time))
     }
 
     /// The user's conversation records. Where he has removed some, the conversation service first brings those back that have had a
@@ -163,11 +173,8 @@ impl Service {
                 .await
                 .map_err(from_status)?;
         }
-        let mut records: Vec<Conversation> = self
-            .deps
-            .store
-            .list(Page::of("key", key![user], MAX_CONVERSATIONS))
-            .await?;
+        let store = self.deps.store.as_ref();
+        let mut records: Vec<Conversation> = lists::all(store, "key", key![user]).await?;
         records.retain(Conversation::is_present);
         Ok(records)
     }

@@ -16,29 +16,25 @@ use magpie_discovery::{Channel, SharedRegistry, name};
 use magpie_presence::GatewayId;
 use magpie_proto::magpie::gateway::{DeliverReq, Item, delivery_client::DeliveryClient};
 use magpie_service::{Context, Deps};
-use magpie_store::{
-    Change, Documents as _, SharedStore, documents::Missed, key, store::Result as StoreResult,
-};
 use tokio::time::{Instant, error::Elapsed, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::Config;
+use crate::{
+    Config,
+    counts::{Counts, Stopped},
+};
 
 /// See the module.
 pub(crate) struct Gateways {
-    store: SharedStore,
+    counts: Counts,
     registry: SharedRegistry,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     timeout: Duration,
     patience: Duration,
-    pause: Duration,
     state: Arc<Mutex<State>>,
 }
-
-/// The process stops; what is under way will be done again from the log.
-pub(crate) struct Stopped;
 
 #[derive(Default)]
 struct State {
@@ -50,15 +46,14 @@ struct State {
 }
 
 impl Gateways {
-    pub(crate) fn new(deps: &Deps, config: &Config) -> Self {
+    pub(crate) fn new(deps: &Deps, config: &Config, counts: Counts) -> Self {
         Self {
-            store: Arc::clone(&deps.store),
+            counts,
             registry: Arc::clone(&deps.registry),
             tasks: deps.tasks.clone(),
             shutdown: deps.shutdown.clone(),
             timeout: Duration::from_millis(config.deliver_timeout_ms),
             patience: Duration::from_millis(config.audience_timeout_ms),
-            pause: Duration::from_millis(config.backoff_ms),
             state: Arc::default(),
         }
     }
@@ -172,21 +167,9 @@ impl Gateways {
         });
     }
 
-    /// Raises the gateway's count; tries until the store has it.
     async fn missed(&self, gateway: &GatewayId) -> Result<(), Stopped> {
         metrics::counter!("magpie_push_missed_total").increment(1);
-        loop {
-            match raise(&self.store, gateway).await {
-                Ok(()) => return Ok(()),
-                Err(e) => {
-                    tracing::warn!(%gateway, error = %e, "the store can't be told of a missed batch")
-                }
-            }
-            tokio::select! {
-                () = self.shutdown.cancelled() => return Err(Stopped),
-                () = tokio::time::sleep(self.pause) => {}
-            }
-        }
+        self.counts.raise(gateway).await
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -204,10 +187,4 @@ async fn call(way: Channel, items: Vec<Item>) -> Result<(), Status> {
     let request = Context::internal("push").request(DeliverReq { items });
     let mut client = DeliveryClient::new(way).max_decoding_message_size(usize::MAX);
     client.deliver(request).await.map(drop)
-}
-
-/// A gateway without a count has left, or its connections end as soon as it makes one.
-async fn raise(store: &SharedStore, gateway: &str) -> StoreResult<()> {
-    let up = vec![Change::Inc(Missed::count, 1)];
-    store.change::<Missed>(key![gateway], up).await.map(drop)
 }

@@ -12,7 +12,7 @@ use tonic::{Request, Response};
 pub(crate) struct Grpc(pub(crate) Deps);
 
 magpie_service::later! {
-    "offline push": {
+    "comes with offline push": {
         push_msg(PushMsgReq) -> PushMsgResp;
     }
 }

@@ -3,9 +3,11 @@
 //! A consumer of the stored log: who receives, where they are connected, one call per gateway and batch. It commits after the
 //! gateways have answered, or after the store knows of each one that has missed something. Also forgets offline-push tokens at logout.
 //!
-//! - `worker`: the consumer. `gateways`: calls of gateways, and giving one up. `grpc`: the `openim.push` service.
+//! - `worker`: the consumer. `gateways`: calls of gateways, and giving one up. `counts`: what gateways have missed.
+//!   `grpc`: the `openim.push` service.
 
 mod config;
+mod counts;
 mod gateways;
 mod grpc;
 mod worker;
@@ -18,7 +20,7 @@ pub use config::Config;
 pub use grpc::UNIMPLEMENTED;
 
 /// The service's gRPC routes.
-pub fn routes(deps: &Deps, _config: Config) -> Routes {
+pub fn routes(deps: &Deps) -> Routes {
     Routes::new(PushMsgServiceServer::new(grpc::Grpc(deps.clone())))
 }
 

@@ -21,7 +21,8 @@ use tracing::{Span, info_span};
 
 use crate::{
     Config,
-    gateways::{Gateways, Stopped},
+    counts::{Counts, Stopped},
+    gateways::Gateways,
 };
 
 /// The consumer group of all push instances.
@@ -33,25 +34,37 @@ pub(crate) struct Worker {
     /// Newest seq pushed per conversation, so that repeats after a takeover are dropped.
     pushed: Cache<String, i64>,
     members: Members,
+    counts: Counts,
     gateways: Gateways,
 }
 
 impl Worker {
     pub(crate) fn new(deps: Deps, config: Config) -> Self {
         let pushed = Cache::builder().max_capacity(config.pushed_entries).build();
-        let gateways = Gateways::new(&deps, &config);
+        let counts = Counts::new(&deps, &config);
+        counts.guard(&deps.registry);
+        let gateways = Gateways::new(&deps, &config, counts.clone());
         let members = Members::new(&deps, config.largest_group, config.member_entries);
         Self {
             deps,
             config,
             pushed,
             members,
+            counts,
             gateways,
         }
     }
 
     pub(crate) async fn run(self) {
         let shutdown = self.deps.shutdown.clone();
+        // Before it is known who is there, everybody would count as gone.
+        let begun = tokio::select! {
+            begun = self.counts.begin(&self.deps.registry) => begun,
+            () = shutdown.cancelled() => Err(Stopped),
+        };
+        if begun.is_err() {
+            return;
+        }
         let limits = BatchLimits {
             records: self.config.batch_records,
             bytes: self.config.batch_bytes,

@@ -3,7 +3,7 @@
 use magpie_proto::openim::rtc::{rtc_service_server::RtcService, *};
 
 magpie_service::later! {
-    "calls": {
+    "comes with calls": {
         signal_message_assemble(SignalMessageAssembleReq) -> SignalMessageAssembleResp;
         signal_get_room_by_group_id(SignalGetRoomByGroupIdReq) -> SignalGetRoomByGroupIdResp;
         signal_get_token_by_room_id(SignalGetTokenByRoomIdReq) -> SignalGetTokenByRoomIdResp;

@@ -2,7 +2,7 @@
 
 use magpie_service::Deps;
 use magpie_store::{
-    Change, Document as _, Documents as _, Outcome,
+    Change, Documents as _, Outcome,
     documents::{AppBadge, PushToken},
     key,
     store::StoreError,
@@ -77,12 +77,11 @@ impl Devices {
         {
             return Ok(());
         }
-        if let Some(field) = AppBadge::SCHEMA.position("unread") {
-            self.deps
-                .store
-                .change::<AppBadge>(key![user_id], vec![Change::Set(field, unread.into())])
-                .await?;
-        }
+        let change = vec![Change::Set(AppBadge::unread, unread.into())];
+        self.deps
+            .store
+            .change::<AppBadge>(key![user_id], change)
+            .await?;
         Ok(())
     }
 }

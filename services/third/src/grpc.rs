@@ -8,7 +8,7 @@ use tonic::Request;
 use crate::devices::Devices;
 
 magpie_service::later! {
-    "object storage": {
+    "comes with object storage": {
         part_limit(PartLimitReq) -> PartLimitResp;
         part_size(PartSizeReq) -> PartSizeResp;
         initiate_multipart_upload(InitiateMultipartUploadReq) -> InitiateMultipartUploadResp;
@@ -19,7 +19,7 @@ magpie_service::later! {
         complete_form_data(CompleteFormDataReq) -> CompleteFormDataResp;
         delete_outdated_data(DeleteOutdatedDataReq) -> DeleteOutdatedDataResp;
     }
-    "client logs": {
+    "comes with client logs": {
         upload_logs(UploadLogsReq) -> UploadLogsResp;
         delete_logs(DeleteLogsReq) -> DeleteLogsResp;
         search_logs(SearchLogsReq) -> SearchLogsResp;

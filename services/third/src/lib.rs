@@ -1,7 +1,7 @@
 //! The third service: push tokens and badge numbers of devices; objects and client logs come later.
 //!
-//! Owns `documents::PushToken` and `documents::AppBadge`; calls nobody and publishes nothing. The push service reads both
-//! documents and deletes a token at logout.
+//! Owns `documents::PushToken` and `documents::AppBadge`; calls nobody and publishes nothing. The push service deletes a
+//! token at logout.
 
 mod config;
 mod devices;

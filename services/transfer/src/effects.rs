@@ -15,10 +15,8 @@ use magpie_store::{
 use magpie_types::SessionType;
 use prost::Message as _;
 
-/// `max_seq` and `max_seq_time` in [`Head`].
-const HEAD_RAISED: &[usize] = &[1, 2];
-/// `read_seq` in [`UserSeq`].
-const READ_RAISED: &[usize] = &[2];
+const HEAD_RAISED: &[usize] = &[Head::max_seq, Head::max_seq_time];
+const READ_RAISED: &[usize] = &[UserSeq::read_seq];
 
 /// The writes of one message that was given `seq`.
 pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
@@ -55,6 +53,7 @@ pub(crate) fn follow_ups(record: &Inbound, seq: i64) -> Vec<Follow> {
             after: String::new(),
             pending: pending::begin(Mention::NEW),
             rev: 1,
+            done_at: 0,
         };
         writes.push(Follow::InsertIfAbsent {
             schema: Mention::SCHEMA,

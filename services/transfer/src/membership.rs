@@ -160,7 +160,10 @@ pub(crate) async fn apply(store: &SharedStore, versions: &Versions, place: &Plac
             writes.push(close(stream, change.version, end));
         }
     }
-    writes.push(raise_version(&chat, change.version));
+    // Who closes the chat sets its version, and only if it is lower.
+    if !change.dismissed {
+        writes.push(raise_version(&chat, change.version));
+    }
     store.apply(writes).await?;
     versions.raise(&place.group, change.version);
     metrics::counter!("magpie_transfer_memberships_total").increment(1);

@@ -9,10 +9,10 @@ use magpie_proto::{
     magpie::log::{Inbound, Stored},
     openim::sdkws::MsgData,
 };
-use magpie_service::Deps;
+use magpie_service::{Deps, pending};
 use magpie_store::{
     Documents as _, Page, SharedStore,
-    documents::{Conversation, Head, Message, UserSeq, VersionHead},
+    documents::{Conversation, Head, Mention, Message, UserSeq, VersionHead},
     key,
     versions::{self, Delta, List, Version},
 };
@@ -151,6 +151,36 @@ async fn a_replay_at_its_position_is_published_again_and_repairs_its_effects() {
     assert_eq!(head.max_seq, 2);
     let record: Option<Conversation> = store.find(key!["b", CHAT]).await.unwrap();
     assert!(record.is_some());
+}
+
+#[tokio::test]
+async fn a_replay_leaves_a_mention_that_was_worked_off_as_it_is() {
+    let engines = Engines::new().await;
+    let log = worker(&engines);
+    let message = Inbound {
+        conversation_id: "sg_g".to_owned(),
+        group_id: "g".to_owned(),
+        receiver_ids: Vec::new(),
+        session_type: 3,
+        mentioned: vec!["b".to_owned()],
+        ..inbound("m1")
+    };
+    let record = || [(0, "g", message.encode_to_vec())];
+    log.feed(record()).await;
+    let store = &engines.deps.store;
+    let found = async || {
+        let found: Option<Mention> = store.find(key!["g", "1"]).await.unwrap();
+        found.expect("a mention")
+    };
+    let mut mention = found().await;
+    assert_eq!(pending::mark(&mention.pending), Some(Mention::NEW));
+    // As the conversation service does it; transfer is killed before it has committed the record.
+    mention.done_at = 9;
+    pending::finish(store.as_ref(), mention).await.unwrap();
+    let done = found().await;
+    log.feed(record()).await;
+    assert_eq!(found().await, done);
+    assert_eq!(done.done_at, 9);
 }
 
 /// The first messages of many chats in one batch: every owner's list has every new conversation, each in a step of its own.

@@ -12,15 +12,12 @@ use magpie_proto::openim::{
 };
 use magpie_service::Context;
 use magpie_store::{Documents as _, Outcome, documents::User};
-use magpie_types::{Error, Result, time::now_ms};
+use magpie_types::{Error, Result, time::now_ms, user::level};
 
 use crate::{
     profile::Patch,
     users::{Users, check_length, check_new_id, document},
 };
-
-/// Lowest level of a system account.
-pub(crate) const SYSTEM_LEVEL: i32 = 3;
 
 /// How often a free id is looked for.
 const ATTEMPTS: usize = 8;
@@ -103,8 +100,8 @@ impl Users {
             pagination,
         } = request;
         let fits = |u: &User| {
-            let level = app_manager_level.is_none_or(|level| u.app_manger_level == level);
-            level && u.app_manger_level >= SYSTEM_LEVEL && !self.is_admin(&u.user_id)
+            let asked_for = app_manager_level.is_none_or(|asked| u.app_manger_level == asked);
+            asked_for && u.app_manger_level >= level::SYSTEM && !self.is_admin(&u.user_id)
         };
         let by_id = if keyword.is_empty() {
             None

@@ -8,11 +8,11 @@ use magpie_service::{
     rpc::{Answer, answer, at_most, distinct, filled, open, some},
 };
 use magpie_store::documents;
-use magpie_types::{Error, Result};
+use magpie_types::{Error, Result, user::level};
 use tonic::Request;
 
 use crate::{
-    accounts::{SYSTEM_LEVEL, account},
+    accounts::account,
     commands::{Place, Values},
     online,
     profile::Patch,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 magpie_service::later! {
-    "presence across processes": {
+    "gateways tell presence themselves": {
         set_user_status(SetUserStatusReq) -> SetUserStatusResp;
         set_user_online_status(SetUserOnlineStatusReq) -> SetUserOnlineStatusResp;
         get_all_online_users(GetAllOnlineUsersReq) -> GetAllOnlineUsersResp;
@@ -82,8 +82,8 @@ impl User for UserGrpc {
     async fn user_register(&self, request: Request<UserRegisterReq>) -> Answer<UserRegisterResp> {
         answer(async {
             let (context, request) = self.open(request).await?;
-            check_new(&request.users, self.users.config.max_field_bytes)?;
             at_most("users", &request.users, self.users.config.max_users)?;
+            check_new(&request.users, self.users.config.max_field_bytes)?;
             context.require_admin()?;
             check_distinct(request.users.iter().map(|u| u.user_id.as_str()))?;
             self.users.register(request.users).await?;
@@ -159,7 +159,7 @@ impl User for UserGrpc {
                 .users
                 .page(request.pagination, |u| {
                     let any = id.is_empty() && name.is_empty();
-                    u.app_manger_level < 2
+                    u.app_manger_level < level::ADMIN
                         && (any || has(&u.user_id, &id) || has(&u.nickname, &name))
                 })
                 .await?;
@@ -224,7 +224,7 @@ impl User for UserGrpc {
             let (context, request) = self.open(request).await?;
             filled("nickName", &request.nick_name)?;
             context.require_admin()?;
-            if request.app_manger_level < SYSTEM_LEVEL {
+            if request.app_manger_level < level::SYSTEM {
                 return Err(Error::args("appMangerLevel is less than 3"));
             }
             self.users.add_account(request).await
@@ -269,7 +269,7 @@ impl User for UserGrpc {
             let (_, request) = self.open(request).await?;
             filled("userID", &request.user_id)?;
             let found = self.existing(&request.user_id).await?;
-            if found.app_manger_level < SYSTEM_LEVEL && !self.users.is_admin(&found.user_id) {
+            if found.app_manger_level < level::SYSTEM && !self.users.is_admin(&found.user_id) {
                 return Err(Error::no_permission("this is no system account"));
             }
             Ok(GetNotificationAccountResp {

@@ -2,13 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use magpie_discovery::name;
 use magpie_presence::Platforms;
 use magpie_proto::openim::{
     msggateway::{GetUsersOnlineStatusReq, msg_gateway_client::MsgGatewayClient},
     user::OnlineStatus,
 };
-use magpie_service::{Context, Deps};
+use magpie_service::{Context, Deps, gateways};
 use magpie_types::{Error, Platform, Result, UserId};
 
 /// The state of each user, in order. A gateway that must be asked and does not answer counts as having nobody.
@@ -27,21 +26,19 @@ pub(crate) async fn status(
     for (user, places) in known.into_iter().zip(lookup.users) {
         online.insert(user.into(), places.platforms());
     }
-    let gateways = deps.registry.instances(name::GATEWAY);
-    for (_, channel) in gateways
-        .into_iter()
-        .filter(|(id, _)| lookup.unknown.iter().any(|u| **u == **id))
-    {
+    let in_doubt = |gateway: &str| lookup.unknown.iter().any(|unknown| **unknown == *gateway);
+    let answers = gateways::ask(deps, limit, in_doubt, |channel| {
         let request = context.as_internal().request(GetUsersOnlineStatusReq {
             user_i_ds: user_ids.clone(),
         });
-        let answer = tokio::time::timeout(
-            limit,
-            MsgGatewayClient::new(channel).get_users_online_status(request),
-        )
-        .await;
-        let Ok(Ok(answer)) = answer else { continue };
-        for user in answer.into_inner().success_result {
+        async move {
+            MsgGatewayClient::new(channel)
+                .get_users_online_status(request)
+                .await
+        }
+    });
+    for answer in answers.await {
+        for user in answer.success_result {
             let platforms = user
                 .detail_platform_status
                 .iter()

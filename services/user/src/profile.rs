@@ -19,7 +19,7 @@ use magpie_service::{
     pending,
 };
 use magpie_store::{documents::User, key};
-use magpie_types::{Error, Result, UserId, msg::content_type};
+use magpie_types::{Error, Result, UserId, msg::content_type, user::recv_opt};
 
 use crate::users::{Users, check_length, info};
 
@@ -75,7 +75,7 @@ impl Patch {
             limit,
         )?;
         match self.global_recv_msg_opt {
-            None | Some(0..=2) => Ok(()),
+            None | Some(recv_opt::RECEIVE..=recv_opt::DO_NOT_NOTIFY) => Ok(()),
             Some(_) => Err(Error::args("globalRecvMsgOpt is invalid")),
         }
     }

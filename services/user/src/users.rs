@@ -9,16 +9,15 @@ use magpie_store::{
     Document, Documents as _, Outcome, Page, RunItem, SharedStore, documents::User, key,
     versions::SORT_ELEMENT,
 };
-use magpie_types::{Code, EVERYBODY, Error, Result, UserId, time::now_ms};
+use magpie_types::{
+    Code, EVERYBODY, Error, Result, ServerMsgId, UserId, time::now_ms, user::level,
+};
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
 
 /// How many documents are read at once.
 const CHUNK: usize = 500;
-
-/// Level of administrators.
-const ADMIN_LEVEL: i32 = 2;
 
 /// The users.
 pub(crate) struct Users {
@@ -79,7 +78,7 @@ impl Users {
         let info = UserInfo {
             user_id: id.to_owned(),
             nickname: nickname.to_owned(),
-            app_manger_level: ADMIN_LEVEL,
+            app_manger_level: level::ADMIN,
             ..Default::default()
         };
         self.store.add(document(info, 0)).await?;
@@ -107,17 +106,28 @@ impl Users {
         Ok(found)
     }
 
-    /// Registers all of these users, or none: 1102 if one is registered already.
+    /// Registers all of these users, or none: 1102 if one is registered already. A process that ends in the middle may leave some of
+    /// them registered; the same request, made again, registers the others.
     pub(crate) async fn register(&self, infos: Vec<UserInfo>) -> Result<()> {
+        let registration = registration(&infos);
         let ids: Vec<String> = infos.iter().map(|u| u.user_id.clone()).collect();
-        if let Some(user) = self.find_many(&ids).await?.iter().flatten().next() {
+        let found = self.find_many(&ids).await?;
+        let complete = found.iter().all(Option::is_some);
+        let mut known = found.iter().flatten();
+        if let Some(user) = known.find(|user| complete || user.registration != registration) {
             return Err(taken(&user.user_id));
         }
+        let missing = infos.into_iter().zip(&found).filter(|(_, u)| u.is_none());
+        let infos: Vec<UserInfo> = missing.map(|(info, _)| info).collect();
+        let ids: Vec<String> = infos.iter().map(|u| u.user_id.clone()).collect();
         let now = now_ms();
-        let run = infos
-            .into_iter()
-            .map(|info| RunItem {
-                row: document(info, now).into_row(),
+        let users = infos.into_iter().map(|info| User {
+            registration: registration.clone(),
+            ..document(info, now)
+        });
+        let run = users
+            .map(|user| RunItem {
+                row: user.into_row(),
                 then: Vec::new(),
             })
             .collect();
@@ -130,7 +140,15 @@ impl Users {
         if inserted == ids.len() {
             return Ok(());
         }
-        // Somebody else registered one of them since the look-up: take back what went in before it.
+        // Somebody else registered one of them since the look-up. If that was the same request, made twice, it registers the others too;
+        // else take back what went in before it.
+        let other = match ids.get(inserted) {
+            Some(id) => self.find(id).await?,
+            None => None,
+        };
+        if let Some(user) = other.filter(|user| user.registration == registration) {
+            return Err(taken(&user.user_id));
+        }
         let undo = ids
             .iter()
             .take(inserted)
@@ -191,6 +209,18 @@ impl Users {
             .min(self.config.max_page);
         Ok(((number - 1).saturating_mul(show), show))
     }
+}
+
+/// What tells a request to register users from every other one.
+fn registration(infos: &[UserInfo]) -> String {
+    infos.iter().fold(String::new(), |before, info| {
+        let (level, opt) = (info.app_manger_level, info.global_recv_msg_opt);
+        let rest = format!(
+            "{:?}",
+            (&info.nickname, &info.face_url, &info.ex, level, opt)
+        );
+        ServerMsgId::derive(&before, &info.user_id, &rest).to_string()
+    })
 }
 
 fn taken(user_id: &str) -> Error {
@@ -275,6 +305,7 @@ pub(crate) fn document(info: UserInfo, create_time: i64) -> User {
         rev: 1,
         pending: Bytes::new(),
         operator_id: String::new(),
+        registration: String::new(),
     }
 }
 

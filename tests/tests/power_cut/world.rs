@@ -97,7 +97,7 @@ impl World {
             );
             registry.serve(name::USER, magpie_user::routes(&deps, Default::default()));
             registry.serve(name::MSG, magpie_msg::routes(&deps, Default::default()));
-            registry.serve(name::PUSH, magpie_push::routes(&deps, Default::default()));
+            registry.serve(name::PUSH, magpie_push::routes(&deps));
             magpie_transfer::start(&deps, Default::default());
             magpie_push::start(&deps, Default::default());
             let gateway = Gateway::new(&deps, Default::default(), name::GATEWAY.into());

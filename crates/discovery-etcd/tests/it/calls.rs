@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -13,8 +13,8 @@ use std::{
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use magpie_discovery::{
-    SharedRegistry,
-    conformance::{SERVICE, Who, ask, ids, question, repeatable, until},
+    Farewell, SharedRegistry,
+    conformance::{Cluster as _, SERVICE, Who, ask, ids, question, repeatable, until},
 };
 use magpie_service::health::Readiness;
 use tokio::net::TcpListener;
@@ -298,4 +298,32 @@ async fn one_that_takes_nobody_for_a_member_costs_no_call() {
         let answer = ask(&caller.channel(SERVICE), question()).await;
         assert_eq!(answer.unwrap(), "b");
     }
+}
+
+/// It may only stand still; who would miss it does something about that first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_says_nothing_is_forgotten_after_its_farewell() {
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    let (said, end) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+    let farewell: Farewell = {
+        let (said, end) = (Arc::clone(&said), end.clone());
+        Arc::new(move |instance: String| -> BoxFuture<'static, ()> {
+            said.lock().unwrap().push(instance);
+            Box::pin(end.clone().cancelled_owned())
+        })
+    };
+    caller.before_forgetting(SERVICE, farewell);
+    world.add("a", Who::routes("a")).await;
+    world.add("b", Who::routes("b")).await;
+    sees(&caller, 2).await;
+    world.kill("a").await;
+    until("the farewell has begun", async || {
+        !said.lock().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(ids(&caller).len(), 2);
+    end.cancel();
+    until("it is forgotten", async || ids(&caller).len() == 1).await;
+    assert_eq!(*said.lock().unwrap(), ["a"]);
 }

@@ -37,6 +37,7 @@ async fn world(connections: usize, silence: Duration) -> World {
     let limits = Limits {
         connections,
         silence,
+        stall: BOUND,
     };
     let listener = Listener::new(tcp, limits, world.stopping.clone());
     let (begun, may_end) = (Arc::clone(&world.begun), Arc::clone(&world.may_end));
@@ -93,6 +94,7 @@ async fn a_client_that_does_not_begin_http2_in_time_is_closed() {
     let limits = Limits {
         connections: 9,
         silence: Duration::from_millis(50),
+        stall: BOUND,
     };
     let listener = Listener::new(tcp, limits, CancellationToken::new());
     let routes = tonic::service::Routes::default();
@@ -107,6 +109,30 @@ async fn a_client_that_does_not_begin_http2_in_time_is_closed() {
         socket.write_all(said.as_bytes()).await.unwrap();
         rest(socket).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_closed() {
+    let tcp = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let limits = Limits {
+        connections: 9,
+        silence: BOUND,
+        stall: Duration::from_millis(50),
+    };
+    let listener = Listener::new(tcp, limits, CancellationToken::new());
+    let tasks = TaskTracker::new();
+    let connections = tasks.clone();
+    let large = service_fn(|_| async {
+        let body = bytes::Bytes::from(vec![7; 64 << 20]);
+        Ok::<_, Infallible>(Response::new(Full::new(body)))
+    });
+    tokio::spawn(async move { listener.http1(&connections, large).await });
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(REQUEST).await.unwrap();
+    socket.readable().await.unwrap();
+    tasks.close();
+    timeout(BOUND, tasks.wait()).await.expect("it ends");
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ crate::document! {
         pub rev: i64,
         /// When its owner removed it, ms; 0 while it is there. The row stays for a day, with its revision.
         pub deleted_at: i64,
+        /// Place of the decision that `is_private_chat` is of among those of both users: the higher one is the later one.
+        pub private_place: i64,
     }
     key [owner_id, conversation_id];
     index by_conversation [conversation_id];
@@ -102,6 +104,7 @@ impl Conversation {
             pending: Bytes::new(),
             rev: 0,
             deleted_at: 0,
+            private_place: 0,
         }
     }
 
@@ -131,8 +134,9 @@ crate::document! {
 }
 
 crate::document! {
-    /// Members of a group whose attention a message or an announcement asks for, until their records say so. Made by transfer with the
-    /// message, by the group service with the announcement; the conversation service works it off.
+    /// Members of a group whose attention a message or an announcement asks for. Made by transfer with the message, by the group service
+    /// with the announcement; the conversation service works it off: their records say so then. The row stays for a day, so that a
+    /// replay of the message makes no new one.
     pub struct Mention in "mentions", revision rev, pending pending {
         /// Group.
         pub group_id: String,
@@ -150,9 +154,12 @@ crate::document! {
         pub pending: Bytes,
         /// Revision.
         pub rev: i64,
+        /// When it was worked off, ms; 0 until then.
+        pub done_at: i64,
     }
     key [group_id, source];
     index by_pending [pending];
+    index by_done [done_at];
 }
 
 impl Mention {

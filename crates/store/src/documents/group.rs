@@ -146,6 +146,8 @@ crate::document! {
         pub pending: Bytes,
         /// Revision.
         pub rev: i64,
+        /// When accepted: the revision that the applicant's row had, 0 if there was none.
+        pub member_rev: i64,
     }
     key [group_id, user_id];
     index by_group [group_id, req_time];

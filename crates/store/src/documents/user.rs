@@ -25,6 +25,8 @@ crate::document! {
         pub pending: Bytes,
         /// Who changed the profile last.
         pub operator_id: String,
+        /// Hash of the request that registered him, by which its repeat knows what it has left; empty for accounts of the application.
+        pub registration: String,
     }
     key [user_id];
     index by_pending [pending];

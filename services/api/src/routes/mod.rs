@@ -8,8 +8,10 @@ mod auth;
 mod conversation;
 mod friend;
 mod group;
+mod jssdk;
+mod later;
 mod msg;
-mod operations;
+mod statistics;
 mod third;
 mod user;
 
@@ -175,11 +177,11 @@ pub fn all() -> impl Iterator<Item = &'static Route> {
         conversation::ROUTES,
         third::ROUTES,
         third::OBJECTS,
-        operations::JSSDK,
-        operations::STATISTICS_USERS,
-        operations::STATISTICS_GROUPS,
-        operations::STATISTICS_MESSAGES,
-        operations::LATER,
+        jssdk::ROUTES,
+        statistics::USERS,
+        statistics::GROUPS,
+        statistics::MESSAGES,
+        later::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -2,7 +2,9 @@
 
 #![cfg(test)]
 
+mod mentions;
 mod overview;
+mod private;
 mod removal;
 mod settings;
 #[path = "../world/mod.rs"]

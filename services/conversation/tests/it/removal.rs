@@ -2,7 +2,7 @@
 
 use magpie_proto::openim::{conversation::*, protobuf::*};
 use magpie_service::Context;
-use magpie_store::{Documents as _, documents, key};
+use magpie_store::{Change, Documents as _, Store, documents, key};
 use magpie_testkit::{Fuse, admin, age_intents, code, until, user};
 
 use super::{all, incremental, serve, set, start, with_u2};
@@ -29,6 +29,24 @@ fn with_u3() -> ConversationReq {
         user_id: "u3".to_owned(),
         ..Default::default()
     }
+}
+
+fn head(id: &str, max_seq: i64) -> documents::Head {
+    documents::Head {
+        conversation_id: id.to_owned(),
+        max_seq,
+        max_seq_time: 0,
+        min_seq: 0,
+        member_version: 0,
+        closed_seq: 0,
+    }
+}
+
+/// A message is stored: the newest seq of the conversation rises.
+async fn rise(store: &dyn Store, id: &str, max_seq: i64) {
+    let max = Change::Max(documents::Head::max_seq, max_seq);
+    let risen = store.change::<documents::Head>(key![id], vec![max]);
+    assert!(risen.await.unwrap());
 }
 
 #[tokio::test]
@@ -84,32 +102,27 @@ async fn a_removed_record_comes_back_with_the_next_message() {
         group_id: id.to_owned(),
         ..Default::default()
     };
-    for conversation in [pinned(with_u2()), with_u3(), group("in"), group("out")] {
+    let groups = ["in", "out", "never"].map(group);
+    for conversation in [pinned(with_u2()), with_u3()].into_iter().chain(groups) {
         set(&client, &me, &["u1"], conversation).await;
     }
-    let ids = ["si_u1_u2", "si_u1_u3", "sg_in", "sg_out"];
-    let head = |id: &str, max_seq: i64| documents::Head {
-        conversation_id: id.to_owned(),
-        max_seq,
-        max_seq_time: 0,
-        min_seq: 0,
-        member_version: 0,
-        closed_seq: 0,
-    };
+    let ids = ["si_u1_u2", "si_u1_u3", "sg_in", "sg_out", "sg_never"];
     let store = world.deps.store.as_ref();
     for id in ids {
         store.add(head(id, 5)).await.unwrap();
     }
-    let left = documents::UserSeq {
-        user_id: "u1".to_owned(),
-        conversation_id: "sg_out".to_owned(),
-        read_seq: 0,
-        min_seq: 0,
-        max_seq: 5,
-        member_version: 1,
-        marked_seq: 0,
-    };
-    store.add(left).await.unwrap();
+    for (id, max_seq) in [("sg_in", 0), ("sg_out", 5)] {
+        let bounds = documents::UserSeq {
+            user_id: "u1".to_owned(),
+            conversation_id: id.to_owned(),
+            read_seq: 0,
+            min_seq: 0,
+            max_seq,
+            member_version: 1,
+            marked_seq: 0,
+        };
+        store.add(bounds).await.unwrap();
+    }
     let removed = client
         .clone()
         .delete_conversations(me.request(naming(&ids)))
@@ -118,12 +131,8 @@ async fn a_removed_record_comes_back_with_the_next_message() {
     let before = incremental(&client, ("", 0)).await;
     assert_eq!(all(&client, "u1").await, []);
     world.sent();
-    for id in ["si_u1_u2", "sg_in", "sg_out"] {
-        store
-            .remove::<documents::Head>(vec![key![id]])
-            .await
-            .unwrap();
-        store.add(head(id, 6)).await.unwrap();
+    for id in ["si_u1_u2", "sg_in", "sg_out", "sg_never"] {
+        rise(store, id, 6).await;
     }
     let changes = incremental(&client, (&before.version_id, before.version)).await;
     let mut back: Vec<_> = changes.insert.iter().map(|c| &*c.conversation_id).collect();
@@ -140,6 +149,30 @@ async fn a_removed_record_comes_back_with_the_next_message() {
     let again = client.clone().delete_conversations(me.request(again)).await;
     assert_eq!(code(again), 0);
     assert_eq!(all(&client, "u1").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_during_the_removal_does_not_hide_those_that_follow() {
+    let (world, client) = start().await;
+    let (store, me) = (world.deps.store.as_ref(), user("u1"));
+    store.add(head("si_u1_u2", 1)).await.unwrap();
+    for round in 1..=20 {
+        set(&client, &me, &["u1"], pinned(with_u2())).await;
+        let removal = async {
+            let removal = me.request(naming(&["si_u1_u2"]));
+            let removed = client.clone().delete_conversations(removal).await;
+            assert_eq!(code(removed), 0);
+        };
+        let reading = async {
+            rise(store, "si_u1_u2", 2 * round).await;
+            for _ in 0..5 {
+                all(&client, "u1").await;
+            }
+        };
+        tokio::join!(removal, reading);
+        rise(store, "si_u1_u2", 2 * round + 1).await;
+        assert_eq!(all(&client, "u1").await.len(), 1, "round {round}");
+    }
 }
 
 #[tokio::test]
@@ -167,8 +200,8 @@ async fn refuses_to_remove_nothing_both_or_others() {
 
 #[tokio::test]
 async fn an_interrupted_removal_is_finished_or_did_not_happen() {
-    // First what brings it back is noted, then it goes.
-    for writes in 0..5 {
+    // First what brings it back is noted, then it goes, then that is noted again.
+    for writes in 0..6 {
         let (world, client) = start().await;
         set(&client, &user("u1"), &["u1"], pinned(with_u2())).await;
         let before = incremental(&client, ("", 0)).await;
@@ -181,7 +214,7 @@ async fn an_interrupted_removal_is_finished_or_did_not_happen() {
             .delete_conversations(user("u1").request(naming(&["si_u1_u2"])))
             .await;
         let gone = writes > 1;
-        assert_eq!(code(removed) == 0, gone);
+        assert_eq!(code(removed) == 0, writes > 2);
         fuse.mend();
         let store = world.deps.store.as_ref();
         age_intents::<documents::Conversation>(store).await;

@@ -65,33 +65,39 @@ async fn texts_have_a_longest_value() {
 }
 
 #[tokio::test]
-async fn burn_after_reading_is_set_on_both_sides_and_told_in_the_chat() {
+async fn numbers_have_a_range() {
     let (world, client) = start().await;
-    let private = ConversationReq {
-        is_private_chat: Some(BoolValue { value: true }),
+    let number = |value| Some(Int32Value { value });
+    let option = |value| ConversationReq {
+        recv_msg_opt: number(value),
         ..with_u2()
     };
-    assert_eq!(set(&client, &user("u1"), &["u1"], private).await, 0);
-    let detail = r#"{"recvID":"u2","sendID":"u1","isPrivate":true,"conversationID":"si_u1_u2"}"#;
-    assert_eq!(
-        world.sent(),
-        [(
-            1701,
-            "u1".to_owned(),
-            "u2".to_owned(),
-            true,
-            detail.to_owned()
-        )]
-    );
-    let peers = all(&client, "u2").await;
-    assert_eq!(
-        peers
-            .iter()
-            .map(|c| (c.is_private_chat, c.user_id.as_str()))
-            .collect::<Vec<_>>(),
-        [(true, "u1")]
-    );
-    assert!(all(&client, "u1").await.iter().all(|c| c.is_private_chat));
+    let mention = |value| ConversationReq {
+        group_at_type: number(value),
+        ..with_u2()
+    };
+    let burn = |value| ConversationReq {
+        burn_duration: number(value),
+        ..with_u2()
+    };
+    let destruct = |value| ConversationReq {
+        msg_destruct_time: Some(Int64Value { value }),
+        ..with_u2()
+    };
+    for wanted in [
+        option(3),
+        option(-1),
+        mention(5),
+        mention(-1),
+        burn(-1),
+        destruct(-1),
+    ] {
+        assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, 1001);
+    }
+    assert!(world.sent().is_empty());
+    for wanted in [option(2), mention(4), burn(30), destruct(604_800)] {
+        assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, 0);
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,18 @@ async fn block(client: &FriendClient<Channel>, blocked: &str) -> i32 {
     code(client.clone().add_black(user("u1").request(req)).await)
 }
 
+#[tokio::test]
+async fn a_remark_on_a_block_has_a_longest_value() {
+    let (_world, client) = start().await;
+    let req = AddBlackReq {
+        owner_user_id: "u1".to_owned(),
+        black_user_id: "u2".to_owned(),
+        ex: "x".repeat((16 << 10) + 1),
+    };
+    let answer = client.clone().add_black(user("u1").request(req)).await;
+    assert_eq!(code(answer), 1001);
+}
+
 async fn unblock(client: &FriendClient<Channel>, blocked: &str) -> i32 {
     let req = RemoveBlackReq {
         owner_user_id: "u1".to_owned(),

@@ -12,6 +12,7 @@ use magpie_proto::openim::sdkws::{
     SubUserOnlineStatus, SubUserOnlineStatusElem, SubUserOnlineStatusTips,
 };
 use magpie_service::Context;
+use magpie_types::MultiLogin;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -165,7 +166,7 @@ async fn bad_frames_end_the_connection_without_a_word() {
 #[tokio::test]
 async fn presence_follows_the_connections_through_any_churn() {
     let world = World::new(Config {
-        multi_login_policy: 0,
+        multi_login_policy: MultiLogin::Unlimited,
         ..Config::default()
     })
     .await;

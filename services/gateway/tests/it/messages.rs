@@ -5,7 +5,7 @@ use bytes::Bytes;
 use magpie_gateway::Config;
 use magpie_proto::magpie::gateway::{Audience, Item, ItemResult};
 use magpie_proto::magpie::log::Membership;
-use magpie_proto::openim::sdkws::PushMessages;
+use magpie_proto::openim::sdkws::{MsgData, PushMessages, SubUserOnlineStatus};
 use magpie_types::{Code, Error};
 use prost::Message as _;
 use tokio::net::TcpStream;
@@ -117,6 +117,29 @@ async fn wrong_bodies_are_refused_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
+async fn what_would_take_much_memory_is_refused() {
+    let world = World::new(Config::default()).await;
+    let mut client = world.connect("u1@5").await;
+    let mentions = MsgData {
+        at_user_id_list: vec![String::new(); 1001],
+        ..MsgData::default()
+    };
+    let many = SubUserOnlineStatus {
+        subscribe_user_id: vec!["u".to_owned(); 5001],
+        ..SubUserOnlineStatus::default()
+    };
+    for (number, data) in [
+        (1003, mentions.encode_to_vec()),
+        (2005, many.encode_to_vec()),
+    ] {
+        client.request(number, "o", data).await;
+        assert_eq!(client.response().await.err_code, 1001);
+    }
+    client.request(1001, &"o".repeat(257), Vec::new()).await;
+    assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
 async fn repeats_of_the_stored_log_are_dropped_and_resend_answers_are_not() {
     let world = World::new(Config::default()).await;
     let mut client = world.connect("u1@5").await;
@@ -124,27 +147,24 @@ async fn repeats_of_the_stored_log_are_dropped_and_resend_answers_are_not() {
     let answer = world
         .deliver(vec![item(5, "a", &["u1", "nobody"]), item(6, "b", &["u1"])])
         .await;
-    assert_eq!(answer.results[0].users.len(), 1);
-    let mut platforms = answer.results[0].users[0].platform_ids.clone();
-    platforms.sort_unstable();
-    assert_eq!(platforms, [2, 5]);
+    let missed: Vec<_> = answer.results.iter().map(|r| &r.missed[..]).collect();
+    assert_eq!(missed, [&[1][..], &[]], "nobody has no connection");
     let repeated = world
         .deliver(vec![item(6, "b", &["u1"]), item(7, "c", &["u1"])])
         .await;
-    assert_eq!(
-        repeated.results[0].users.len(),
-        1,
+    assert!(
+        repeated.results[0].missed.is_empty(),
         "who had it still counts as reached"
     );
-    for (connection, reached) in [("unknown".to_owned(), 0), (connection_id(&world).await, 1)] {
+    for (connection, missed) in [
+        ("unknown".to_owned(), &[0][..]),
+        (connection_id(&world).await, &[]),
+    ] {
         let only = Item {
             only_connection_id: connection,
             ..item(5, "d", &["u1"])
         };
-        assert_eq!(
-            world.deliver(vec![only]).await.results[0].users.len(),
-            reached
-        );
+        assert_eq!(world.deliver(vec![only]).await.results[0].missed, missed);
     }
     let mut resent = 0;
     for client in [&mut client, &mut other] {
@@ -297,11 +317,8 @@ async fn an_ios_application_in_the_background_gets_no_messages() {
     let mut phone = world.connect("u1@1").await;
     phone.request(2004, "b", vec![0x10, 1]).await;
     assert_eq!(phone.response().await.data, None);
-    assert!(
-        world.deliver(vec![item(1, "a", &["u1"])]).await.results[0]
-            .users
-            .is_empty()
-    );
+    let asleep = world.deliver(vec![item(1, "a", &["u1"])]).await;
+    assert_eq!(asleep.results[0].missed, [0]);
     phone.request(2004, "f", Vec::new()).await;
     phone.response().await;
     world.deliver(vec![item(2, "b", &["u1"])]).await;

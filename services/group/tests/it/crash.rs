@@ -2,10 +2,18 @@
 
 use magpie_group::Config;
 use magpie_proto::openim::group::SetGroupInfoExReq;
-use magpie_store::versions::{self, List};
-use magpie_testkit::{until, user};
+use magpie_store::{
+    Documents as _,
+    documents::GroupRequest,
+    key,
+    versions::{self, List},
+};
+use magpie_testkit::{age_intents, until, user};
 
-use crate::world::{G, World, kinds, text};
+use crate::{
+    requests::answer,
+    world::{G, World, kinds, text},
+};
 
 /// More writes than any of these changes makes.
 const MOST: i64 = 40;
@@ -107,6 +115,37 @@ async fn an_interrupted_dismissal_is_finished_by_whoever_looks_at_the_group() {
             "after {writes} writes"
         );
         if !blown {
+            return;
+        }
+    }
+    panic!("the change makes more than {MOST} writes");
+}
+
+/// An acceptance lets in once: who has left since then stays out when somebody takes up what was left of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_acceptance_does_not_bring_back_who_has_left_again() {
+    for writes in 1..MOST {
+        let mut world = World::with(soon()).await;
+        world.group(G, &["u2"]).await;
+        assert_eq!(world.join("u3").await, 0);
+        world.until_now().await;
+        world.fuse.blow_after(writes);
+        assert_eq!(answer(&world, "u1", "u3", 1).await, 0);
+        let blown = world.fuse.mend();
+        next_change(&world).await;
+        let left = world.quit(&user("u3"), "u3").await == 0;
+        let store = world.deps.store.as_ref();
+        age_intents::<GroupRequest>(store).await;
+        world.start_again();
+        until("the worker's end", async || {
+            let found = store.find::<GroupRequest>(key![G, "u3"]);
+            found.await.unwrap()?.pending.is_empty().then_some(())
+        })
+        .await;
+        // Who was not let in before the process stopped is let in now.
+        assert_eq!(world.is_member("u3").await, !left, "after {writes} writes");
+        if !blown {
+            assert!(left);
             return;
         }
     }

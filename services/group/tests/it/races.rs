@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use magpie_discovery::name;
 use magpie_group::Config;
+use magpie_proto::openim::conversation::{
+    GetAllConversationsReq, GetIncrementalConversationReq, conversation_client::ConversationClient,
+};
 use magpie_store::versions::{self, List};
 use magpie_testkit::{admin, code, user};
 
@@ -255,5 +259,61 @@ async fn a_join_and_a_dismissal_at_once_leave_no_member() {
             .unwrap();
         // In and out again, or never in.
         assert_eq!(version.number, if joined == 0 { 2 } else { 1 });
+    }
+}
+
+/// What a device of u5 has of the group's conversation.
+#[derive(Default)]
+struct Device {
+    version_id: String,
+    version: u64,
+    max_seq: i64,
+}
+
+impl Device {
+    async fn synchronise(&mut self, world: &World) {
+        let mut client = ConversationClient::new(world.deps.channel(name::CONVERSATION));
+        let request = GetIncrementalConversationReq {
+            user_id: "u5".to_owned(),
+            version_id: self.version_id.clone(),
+            version: self.version,
+        };
+        let answer = client.get_incremental_conversation(user("u5").request(request));
+        let changes = answer.await.unwrap().into_inner();
+        let mut records = [changes.insert, changes.update].concat();
+        if changes.full {
+            let request = GetAllConversationsReq {
+                owner_user_id: "u5".to_owned(),
+            };
+            let answer = client.get_all_conversations(user("u5").request(request));
+            records = answer.await.unwrap().into_inner().conversations;
+        }
+        if let Some(record) = records.iter().find(|r| r.conversation_id == "sg_g1") {
+            self.max_seq = record.max_seq;
+        }
+        (self.version_id, self.version) = (changes.version_id, changes.version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_while_his_device_synchronises_sees_no_end_in_it() {
+    for _ in 0..RACES {
+        let world = with_administrators().await;
+        assert_eq!(world.kick(&user("u2"), &["u5"]).await, 0);
+        let mut device = Device::default();
+        device.synchronise(&world).await;
+        assert!(device.max_seq > 0);
+        let owner = user("u1");
+        let mut invitation = std::pin::pin!(world.invite(&owner, &["u5"]));
+        let invited = loop {
+            tokio::select! {
+                invited = &mut invitation => break invited,
+                () = device.synchronise(&world) => {}
+            }
+        };
+        assert_eq!(invited, 0);
+        // He has been told by now.
+        device.synchronise(&world).await;
+        assert_eq!(device.max_seq, 0);
     }
 }

@@ -5,7 +5,7 @@ use magpie_testkit::{code, user};
 
 use crate::world::{G, World, kinds, refused, verification};
 
-async fn answer(world: &World, by: &str, whom: &str, result: i32) -> i32 {
+pub(crate) async fn answer(world: &World, by: &str, whom: &str, result: i32) -> i32 {
     let request = GroupApplicationResponseReq {
         group_id: G.to_owned(),
         from_user_id: whom.to_owned(),

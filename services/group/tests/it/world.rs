@@ -51,7 +51,7 @@ pub(crate) struct Notice {
 pub(crate) struct World {
     pub(crate) deps: Deps,
     pub(crate) fuse: Arc<Fuse>,
-    _engines: Engines,
+    engines: Engines,
     stored: Box<dyn Consumer>,
     pending: VecDeque<Stored>,
 }
@@ -83,10 +83,16 @@ impl World {
         Self {
             deps,
             fuse,
-            _engines: engines,
+            engines,
             stored,
             pending: VecDeque::new(),
         }
+    }
+
+    /// Starts the service anew: its workers look at once for what was left.
+    pub(crate) fn start_again(&self) {
+        let routes = magpie_group::routes(&self.deps, Config::default());
+        self.engines.registry.serve(name::GROUP, routes);
     }
 
     pub(crate) fn client(&self) -> GroupClient<Channel> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Cluster {
-    /// By this secret the services of the cluster know each other; at least 32 characters, the same for all. `openssl rand -hex 32`
+    /// Secret that authenticates the services of the cluster to each other; at least 32 characters, the same for all. `openssl rand -hex 32`
     /// makes one.
     pub(crate) secret: Secret,
     /// File with that secret, instead.
@@ -31,7 +31,7 @@ pub(crate) struct Calls {
     /// How often a call that may be repeated is sent at most.
     pub(crate) max_attempts: usize,
     /// Repeated calls in relation to all calls of the last ten seconds.
-    pub(crate) retry_share: f32,
+    pub(crate) retry_share: f64,
 }
 
 impl Default for Calls {
@@ -56,7 +56,7 @@ pub(crate) struct Etcd {
     pub(crate) prefix: String,
     /// User, where etcd asks for one.
     pub(crate) user: String,
-    /// His password.
+    /// Password of that user.
     pub(crate) password: Secret,
     /// PEM file with the authority of etcd's certificate, for `https` endpoints.
     pub(crate) ca_file: PathBuf,
@@ -145,7 +145,7 @@ impl Default for Kafka {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mongo {
-    /// Connection string, with user, password and TLS options.
+    /// Connection string, with user, password and TLS options. Default: `mongodb://127.0.0.1:27017/?replicaSet=rs0`.
     pub(crate) uri: Secret,
     /// Database.
     pub(crate) database: String,
@@ -173,6 +173,7 @@ impl Default for Mongo {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Redis {
     /// `redis://host:port`, `redis+sentinel://host:port,host:port/MASTER` or `redis+cluster://host:port,host:port`; `rediss…` for TLS.
+    /// Default: `redis://127.0.0.1:6379`.
     pub(crate) uri: Secret,
     /// Comes before all keys; clusters that share a Redis need different ones.
     pub(crate) prefix: String,

@@ -15,7 +15,6 @@ const MAY_BE_ZERO: &[&str] = &[
     "store.commit_spacing_ms",
     "gateway.drain_timeout_ms",
     "gateway.max_subscriptions",
-    "gateway.multi_login_policy",
     "auth.cache_ms",
     "auth.multi_login_policy",
     "msg.head_wait_ms",

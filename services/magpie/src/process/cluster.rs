@@ -60,6 +60,9 @@ pub(super) struct Host {
     members: Vec<(&'static str, Routes)>,
     addresses: Vec<(&'static str, String)>,
     registrations: Vec<Registration>,
+    /// Whether the other processes may call the services here: already while they are registered, which is before the process is
+    /// ready.
+    open: Readiness,
     /// Of the log's topics, if it is used here.
     log_generation: Option<u32>,
 }
@@ -122,6 +125,7 @@ impl Place {
             members: Vec::new(),
             addresses: Vec::new(),
             registrations: Vec::new(),
+            open: Readiness::default(),
             log_generation,
         };
         Ok(World {
@@ -142,13 +146,7 @@ impl Host {
     }
 
     /// Serves every service on a port of its own, and ends the process when the log moves on.
-    pub(super) fn serve(
-        &mut self,
-        deps: &Deps,
-        failed: &services::Failed,
-        config: &Config,
-        readiness: &Readiness,
-    ) {
+    pub(super) fn serve(&mut self, deps: &Deps, failed: &services::Failed, config: &Config) {
         if let Some(generation) = self.log_generation {
             let (store, shutdown) = (Arc::clone(&deps.store), deps.shutdown.clone());
             let follow = log::follow(store, generation, shutdown);
@@ -174,15 +172,16 @@ impl Host {
                     .push((service, format!("{host}:{}", address.port())));
             }
             let (config, internal) = (config.internal.clone(), Arc::clone(&self.internal));
-            let (readiness, shutdown) = (readiness.clone(), deps.shutdown.clone());
+            let (open, shutdown) = (self.open.clone(), deps.shutdown.clone());
             services::part(deps, failed, service, async move {
-                serve::serve(member, &config, &internal, &readiness, listener, shutdown).await
+                serve::serve(member, &config, &internal, &open, listener, shutdown).await
             });
         }
     }
 
     /// Registers the services and returns when etcd has them and this process knows it.
     pub(super) async fn join(&mut self) -> anyhow::Result<()> {
+        self.open.set(true);
         let mut services = Vec::new();
         for (service, address) in self.addresses.drain(..) {
             services.push(service);
@@ -200,6 +199,7 @@ impl Host {
     }
 
     pub(super) async fn leave(&mut self) {
+        self.open.set(false);
         futures::future::join_all(self.registrations.drain(..).map(Registration::deregister)).await;
     }
 }

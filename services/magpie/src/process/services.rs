@@ -61,7 +61,7 @@ pub(super) fn start(
             name::RTC => magpie_rtc_signaling::routes(deps, config.rtc_signaling.clone()),
             name::PUSH => {
                 magpie_push::start(deps, config.push.clone());
-                magpie_push::routes(deps, config.push.clone())
+                magpie_push::routes(deps)
             }
             name::TRANSFER => {
                 magpie_transfer::start(deps, config.transfer.clone());
@@ -75,7 +75,14 @@ pub(super) fn start(
         let id = host.instance(name::GATEWAY);
         let gateway = Gateway::new(deps, config.gateway.clone(), id.into());
         host.add(name::GATEWAY, gateway.routes());
-        deps.tasks.spawn(gateway.serve(listener));
+        // Whose handshake is answered must not be unknown to push.
+        let (mut ready, shutdown) = (readiness.watch(), deps.shutdown.clone());
+        let ready = async move { ready.wait_for(|ready| *ready).await.is_ok() };
+        deps.tasks.spawn(async move {
+            if shutdown.run_until_cancelled(ready).await == Some(true) {
+                gateway.serve(listener).await;
+            }
+        });
     }
     if let Some(listener) = ports.api {
         let serve = magpie_api::serve(deps.clone(), config.api.clone(), listener);

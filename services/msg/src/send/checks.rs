@@ -6,6 +6,7 @@ use magpie_types::{
     group::{role, status},
     msg::{content_type, option},
     time::now_ms,
+    user::{level, recv_opt},
 };
 
 use crate::Service;
@@ -65,7 +66,7 @@ impl Service {
         if !server_made && !is_admin {
             let sender = self.cache.profile(&self.deps, &msg.send_id).await?;
             let sender = sender.ok_or_else(|| Error::not_found("sendID is not registered"))?;
-            if sender.level < 2 {
+            if sender.level < level::ADMIN {
                 self.check_relation(msg).await?;
             }
         }
@@ -78,14 +79,15 @@ impl Service {
             .cache
             .recv_opt(&self.deps, &msg.recv_id, chat.as_str())
             .await?;
-        if receiver.recv_opt == 1
-            || (conversation_opt == 1 && msg.content_type != content_type::HAS_READ_RECEIPT)
+        if receiver.recv_opt == recv_opt::DO_NOT_RECEIVE
+            || (conversation_opt == recv_opt::DO_NOT_RECEIVE
+                && msg.content_type != content_type::HAS_READ_RECEIPT)
         {
             return Err(Error::args(
                 "the receiver does not take messages: message is not sent",
             ));
         }
-        if receiver.recv_opt == 2 || conversation_opt == 2 {
+        if [receiver.recv_opt, conversation_opt].contains(&recv_opt::DO_NOT_NOTIFY) {
             msg.options.insert(option::OFFLINE_PUSH.to_owned(), false);
         }
         Ok(())

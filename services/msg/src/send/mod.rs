@@ -13,7 +13,7 @@ use magpie_proto::{
     magpie::log::{Inbound, Membership},
     openim::{msg::SendMsgResp, sdkws::MsgData},
 };
-use magpie_service::{Caller, Context, trace};
+use magpie_service::{Caller, Context, send, trace};
 use magpie_types::{
     ConversationId, Error, GroupId, Result, ServerMsgId, SessionType, UserId,
     msg::{content_type, option, status},
@@ -49,15 +49,16 @@ impl Service {
                 ConversationId::notification_chat(&msg.send_id, &msg.recv_id)
             }
         };
+        // Who takes part is stored last, for good: a message that is refused must not decide whose conversation an id names.
         if session == SessionType::Group {
             self.check_group(&msg).await?;
             self.group_participants(&msg.group_id).await?;
         } else {
+            if session == SessionType::Single {
+                self.check_single(&mut msg, &chat, is_notification).await?;
+            }
             self.pair_participants(chat.stem(), &msg.send_id, &msg.recv_id)
                 .await?;
-        }
-        if session == SessionType::Single {
-            self.check_single(&mut msg, &chat, is_notification).await?;
         }
         self.append_all(ctx, &chat, msg, None).await
     }
@@ -169,6 +170,7 @@ impl Service {
             ),
         }
         claims::check_times(msg)?;
+        send::check_lists(msg)?;
         let rest = msg.encoded_len() - msg.content.len();
         if rest > self.config.max_fields_bytes {
             return Err(Error::args(format!(

@@ -10,6 +10,14 @@ const NO_PERMISSION: i32 = 1002;
 const NOT_FOUND: i32 = 1004;
 
 #[tokio::test]
+async fn a_message_that_is_refused_gives_its_conversation_to_nobody() {
+    let world = World::new().await;
+    register(&world.engines.deps, &["u1_x", "y"]).await;
+    assert_eq!(world.send("u1", "x_y", "mine").await, NOT_FOUND);
+    world.chat("u1_x", "y", &["ours"]).await;
+}
+
+#[tokio::test]
 async fn a_stranger_reads_nothing_and_changes_nothing() {
     let world = World::new().await;
     world.chat("u1", "u2", &["a", "b"]).await;

@@ -4,9 +4,9 @@ use magpie_proto::openim::{
     msg::*,
     sdkws::{MessageRevokedContent, NotificationElem},
 };
-use magpie_testkit::{admin, code, user};
+use magpie_testkit::{admin, code, until, user};
 
-use crate::world::{CHAT, World, caller, sent};
+use crate::world::{CHAT, World, caller, message, sent};
 
 const REVOKED: i32 = 2101;
 const DELETED: i32 = 2102;
@@ -94,6 +94,40 @@ async fn the_sender_revokes_and_both_sides_learn_of_it() {
         assert_eq!(other.content_type, 101);
     }
     assert_eq!(revoke(&world, "u1", 1).await, 1404);
+}
+
+#[tokio::test]
+async fn a_quote_of_a_revoked_message_does_not_show_it() {
+    let world = World::new().await;
+    world.chat("u1", "u2", &["secret", "kept"]).await;
+    for seq in [1, 2] {
+        let mut quote = message("u2", "u1", "");
+        let text = format!(
+            r#"{{"text":"look","quoteMessage":{{"seq":{seq},"contentType":101,"senderFaceUrl":"f","textElem":{{"content":"secret"}}}}}}"#
+        );
+        (quote.content_type, quote.content) = (114, text.into());
+        let request = SendMsgReq {
+            msg_data: Some(quote),
+        };
+        let mut client = world.client();
+        let quoted = client.send_msg(user("u2").request(request)).await;
+        assert_eq!(code(quoted), 0);
+    }
+    let stored = async || (world.max_seq(CHAT).await == 4).then_some(());
+    until("the quotes are stored", stored).await;
+    assert_eq!(revoke(&world, "u1", 1).await, 0);
+    let seen = world.seen("u1").await;
+    let quoted = |seq: usize| {
+        let content: serde_json::Value = serde_json::from_str(&seen[seq - 1].2).unwrap();
+        assert_eq!(content["text"], "look");
+        content["quoteMessage"].clone()
+    };
+    let revoked = quoted(3);
+    assert_eq!(revoked["contentType"], REVOKED);
+    assert_eq!(revoked["senderFaceUrl"], "f");
+    assert_eq!(revoked["textElem"], serde_json::Value::Null);
+    assert_eq!(revoked["content"], seen[0].2.as_str());
+    assert_eq!(quoted(4)["textElem"]["content"], "secret");
 }
 
 #[tokio::test]

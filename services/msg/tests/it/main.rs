@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod access;
+mod again;
 mod change;
 mod groups;
 mod pull;

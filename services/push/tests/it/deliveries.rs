@@ -149,6 +149,23 @@ async fn what_is_meant_for_one_gateway_goes_to_no_other() {
     assert_eq!(calls(&gone), [vec![item(2, &["b"])]]);
 }
 
+/// It may only stand still, and then it gets nothing and is counted for by nobody.
+#[tokio::test]
+async fn a_gateway_is_counted_for_before_it_is_forgotten() {
+    let world = World::new().await;
+    world.gateway("g1", &["a"]).await;
+    let farewell = world.gateways.1.lock().unwrap().clone();
+    farewell.expect("push has one")("g1".to_owned()).await;
+    assert_eq!(world.missed("g1").await, Some(1));
+}
+
+/// All who knew it may have ended meanwhile.
+#[tokio::test]
+async fn a_push_that_starts_counts_for_gateways_that_are_not_registered() {
+    let world = World::over(World::config(), &["forgotten"]).await;
+    assert_eq!(world.missed("forgotten").await, Some(1));
+}
+
 /// Presence may name a gateway for a while after it has stopped and taken its count with it.
 #[tokio::test]
 async fn a_gateway_that_has_left_gets_no_new_count() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use magpie_discovery::{Channel, InProcess, Registry, name};
+use magpie_discovery::{Channel, Farewell, InProcess, Registry, name};
 use magpie_presence::{
     Change, GatewayId, Lookup, Notice, Platforms, Presence, PresenceError, Result,
 };
@@ -56,9 +56,12 @@ impl Delivery for Gateway {
     }
 }
 
-/// The gateways that are registered now.
+/// The gateways that are registered now, and what comes before one of them is forgotten.
 #[derive(Default)]
-pub(crate) struct Gateways(pub(crate) Mutex<BTreeMap<String, Channel>>);
+pub(crate) struct Gateways(
+    pub(crate) Mutex<BTreeMap<String, Channel>>,
+    pub(crate) Mutex<Option<Farewell>>,
+);
 
 impl Registry for Gateways {
     fn channel(&self, service: &'static str) -> Channel {
@@ -69,6 +72,11 @@ impl Registry for Gateways {
         assert_eq!(service, name::GATEWAY);
         let all = self.0.lock().unwrap();
         all.iter().map(|(id, c)| (id.clone(), c.clone())).collect()
+    }
+
+    fn before_forgetting(&self, service: &'static str, farewell: Farewell) {
+        assert_eq!(service, name::GATEWAY);
+        *self.1.lock().unwrap() = Some(farewell);
     }
 }
 
@@ -145,8 +153,16 @@ impl World {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        Self::over(config, &[]).await
+    }
+
+    /// One whose store has the counts of these gateways when push starts; none is registered yet.
+    pub(crate) async fn over(config: Config, counts: &[&str]) -> Self {
         let gateways = Arc::new(Gateways::default());
         let engines = Engines::new().await;
+        for gateway in counts {
+            engines.deps.store.add(count(gateway)).await.unwrap();
+        }
         let presence = Arc::new(Flawed {
             inner: Arc::clone(&engines.deps.presence),
             failures: Mutex::default(),
@@ -160,6 +176,8 @@ impl World {
             ..engines.deps.clone()
         };
         magpie_push::start(&deps, config);
+        // It has begun when it takes a batch.
+        log.feed(std::iter::empty()).await;
         Self {
             log,
             gateways,
@@ -190,12 +208,7 @@ impl World {
 
     /// Makes the count of a gateway, as it does itself when it starts.
     pub(crate) async fn count(&self, gateway: &str) {
-        let first = Missed {
-            gateway_id: gateway.to_owned(),
-            count: 0,
-            rev: 0,
-            seen_at: 0,
-        };
+        let first = count(gateway);
         self.engines.deps.store.add(first).await.unwrap();
     }
 
@@ -213,6 +226,15 @@ impl World {
             .map(|id| (UserId::new(*id).unwrap(), web()))
             .collect();
         self.presence.report(&gateway.into(), &users).await.unwrap();
+    }
+}
+
+fn count(gateway: &str) -> Missed {
+    Missed {
+        gateway_id: gateway.to_owned(),
+        count: 0,
+        rev: 0,
+        seen_at: 0,
     }
 }
 

@@ -5,6 +5,7 @@
 mod client_config;
 mod commands;
 mod profiles;
+mod registration;
 mod statistics;
 #[path = "../../../conversation/tests/world/mod.rs"]
 mod world;

@@ -74,7 +74,7 @@ impl Device {
                 && let Ok(client) = self.identity.connect(&url).await
             {
                 // However it ended, the next connection goes on.
-                drop(self.live(client).await);
+                drop(self.live(client, &url).await);
             }
             sleep(Duration::from_millis(rand::random_range(100..500))).await;
         }
@@ -90,7 +90,7 @@ impl Device {
         gateways.get(at).cloned()
     }
 
-    async fn live(&self, mut client: Client) -> anyhow::Result<()> {
+    async fn live(&self, mut client: Client, gateway: &str) -> anyhow::Result<()> {
         let mut line = Line {
             trouble: false,
             asked: None,
@@ -126,11 +126,11 @@ impl Device {
                     line.last_arrival = Instant::now();
                     self.take(&mut client, &mut line, event).await?;
                 }
-                _ = writing.tick() => self.compose(),
+                _ = writing.tick() => self.compose(gateway),
                 _ = resends.tick() => {
                     // A mark asks for a message of everybody.
                     if self.log().composed_mark < self.stage.mark.load(Ordering::Relaxed) {
-                        self.compose();
+                        self.compose(gateway);
                     }
                 }
                 _ = pings.tick() => {
@@ -144,9 +144,14 @@ impl Device {
         }
     }
 
-    fn compose(&self) {
+    fn compose(&self, gateway: &str) {
+        let quiet = {
+            let quiet = self.stage.quiet.lock();
+            let quiet = quiet.unwrap_or_else(PoisonError::into_inner);
+            quiet.as_deref() == Some(gateway)
+        };
         let mut log = self.log();
-        let idle = self.stage.paused.load(Ordering::Relaxed) || !self.seat.is_taken();
+        let idle = quiet || self.stage.paused.load(Ordering::Relaxed) || !self.seat.is_taken();
         if idle || log.outbox.len() >= OUTBOX {
             return;
         }

@@ -21,6 +21,8 @@ pub(crate) struct Stage {
     /// Rises at every fault and every repair; part of the ids of messages.
     pub(crate) mark: AtomicU64,
     pub(crate) paused: AtomicBool,
+    /// Whoever is connected to this gateway writes nothing.
+    pub(crate) quiet: Mutex<Option<String>>,
     pub(crate) trouble: AtomicBool,
 }
 

@@ -40,6 +40,8 @@ pub(crate) trait Scene {
     fn begun(&self);
     /// Clients write nothing.
     fn pause(&self, paused: bool);
+    /// Clients that are connected to this gateway write nothing.
+    fn pause_at(&self, gateway: Option<String>);
     /// Waits until messages written from now on are acknowledged and pushed to everybody.
     async fn flows(&self) -> anyhow::Result<()>;
     /// Waits until all devices have the same, although nothing is written.
@@ -55,7 +57,8 @@ pub(crate) enum Nemesis {
     Kill(&'static str),
     /// SIGSTOP of one process of a service until others have taken over, then SIGCONT.
     Stop(&'static str),
-    /// SIGSTOP of a gateway of which everybody has forgotten by the time when the next messages come, but its clients have not.
+    /// SIGSTOP of a gateway of which everybody has forgotten by the time when the next messages come, but its clients have not. They
+    /// write nothing themselves: an answer would show them what they have not got.
     Doze,
     /// kill -9 of all processes of a service.
     KillAll(&'static str),
@@ -168,6 +171,7 @@ impl Nemesis {
             Self::Doze => {
                 let member = one(world, "gateway", chance)?;
                 scene.pause(true);
+                scene.pause_at(member.ready().and_then(|ready| ready.ws));
                 sleep(Duration::from_millis(500)).await;
                 member.signal("STOP").await?;
                 sleep(FORGOTTEN).await;
@@ -178,6 +182,7 @@ impl Nemesis {
                 member.signal("CONT").await?;
                 // Nothing that comes later shows what is missing.
                 let together = scene.together().await;
+                scene.pause_at(None);
                 scene.pause(false);
                 together?;
             }

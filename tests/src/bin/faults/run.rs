@@ -298,6 +298,11 @@ impl Scene for Run {
         self.stage.paused.store(paused, Ordering::SeqCst);
     }
 
+    fn pause_at(&self, gateway: Option<String>) {
+        let quiet = self.stage.quiet.lock();
+        *quiet.unwrap_or_else(PoisonError::into_inner) = gateway;
+    }
+
     /// Every device has had a message acknowledged, and got one of another by push, that was written after the last mark; whoever is no
     /// member does not count.
     async fn flows(&self) -> anyhow::Result<()> {

@@ -113,7 +113,6 @@ async fn an_etcd_that_is_away_and_comes_back_empty_costs_no_send_and_no_connecti
         "{} instances are registered {took:?} after etcd's start",
         cluster.size()
     );
-    assert!(took < Duration::from_secs(15), "registering took {took:?}");
     // What an empty etcd takes away it takes away after a lease; the load goes on beyond that.
     tokio::time::sleep(LEASE).await;
     all_go_on(&run, "acknowledgements after it", Gauge::acknowledged).await;

@@ -111,7 +111,7 @@ fn discovery(config: &Config) -> Result<Options, Failure> {
             connect: Duration::from_millis(calls.connect_timeout_ms),
             max_outstanding: calls.max_outstanding,
             max_attempts: calls.max_attempts,
-            retry_share: calls.retry_share,
+            retry_share: calls.retry_share as f32,
             ..Calls::default()
         },
     })
