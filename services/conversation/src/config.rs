@@ -10,6 +10,8 @@ pub struct Config {
     pub max_page: usize,
     /// Most owners or conversations named in one request.
     pub max_ids: usize,
+    /// Conversations of a user beyond which his settings make no record of a further one.
+    pub max_records: u64,
     /// Longest extension and longest attached info of a record, bytes each.
     pub max_text_bytes: usize,
     /// Elements that are kept between the pages of a walk through a long list, all users together.
@@ -25,6 +27,7 @@ impl Default for Config {
         Self {
             max_page: 50_000,
             max_ids: 10_000,
+            max_records: 20_000,
             max_text_bytes: 16 << 10,
             kept_elements: 100_000,
             mention_page: 500,

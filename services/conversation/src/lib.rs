@@ -5,6 +5,10 @@
 //! msg to send its notifications: 1300 to an owner whose record changed, 1701 between the users of a chat whose burn-after-
 //! reading was switched. Reading positions belong to msg; records show its bounds (`documents::UserSeq`).
 //!
+//! - `settings`: what users set; `private`: burn-after-reading, which is of both; `removal`; `of_group`: the records of a group's members;
+//!   `mentions`. `records`: what all of these do to a record.
+//! - `lists`, `overview`: what is read.
+//!
 //! Order of a user's conversations everywhere: time of creation, then id.
 
 mod config;

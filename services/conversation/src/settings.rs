@@ -7,8 +7,8 @@ use magpie_proto::openim::conversation::{
     self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
 use magpie_service::Context;
-use magpie_store::documents::Conversation;
-use magpie_types::{ConversationId, Error, Result, SessionType, user::recv_opt};
+use magpie_store::{Document as _, documents::Conversation, key};
+use magpie_types::{ConversationId, Error, Result, SessionType};
 
 use crate::{
     private::Decision,
@@ -129,26 +129,6 @@ impl Patch {
         }
     }
 
-    /// 1001 if a number is none of its kind (rest-api.md 3: `Conversation`).
-    fn check_numbers(&self) -> Result<()> {
-        let numbers = [
-            (
-                "recvMsgOpt",
-                self.recv_msg_opt.map(i64::from),
-                i64::from(recv_opt::DO_NOT_NOTIFY),
-            ),
-            ("groupAtType", self.group_at_type.map(i64::from), 4),
-            ("burnDuration", self.burn_duration.map(i64::from), i64::MAX),
-            ("msgDestructTime", self.msg_destruct_time, i64::MAX),
-        ];
-        for (name, wanted, most) in numbers {
-            if wanted.is_some_and(|wanted| !(0..=most).contains(&wanted)) {
-                return Err(Error::args(format!("{name} is invalid")));
-            }
-        }
-        Ok(())
-    }
-
     /// 1001 if a text that changes the record is longer than `limit` bytes.
     pub(crate) fn check(&self, limit: usize, record: &Conversation) -> Result<()> {
         for (name, wanted, found) in [
@@ -221,7 +201,6 @@ impl Records {
         wanted: &ConversationReq,
         patch: &Patch,
     ) -> Result<()> {
-        patch.check_numbers()?;
         let follow = match (
             patch.is_private_chat.is_some(),
             patch.has_more_than_private(),
@@ -233,8 +212,11 @@ impl Records {
         let all = owners.clone();
         for owner in &all {
             let about = about(owner, &all, wanted)?;
-            if patch.is_private_chat.is_some() && !ctx.is_admin() {
-                self.check_peer(owner, &about).await?;
+            if !ctx.is_admin() {
+                self.check_room(owner, &about).await?;
+                if patch.is_private_chat.is_some() {
+                    self.check_peer(owner, &about).await?;
+                }
             }
         }
         let writes = stream::iter(owners).map(|owner| {
@@ -246,6 +228,19 @@ impl Records {
             }
         });
         self.write_all(ctx, writes).await
+    }
+
+    /// 1001 if a setting would make one record too many. Those that messages make have no limit: they are with users who exist.
+    async fn check_room(self: &Arc<Self>, owner: &str, about: &Identity) -> Result<()> {
+        if self.find(owner, &about.conversation_id).await?.is_some() {
+            return Ok(());
+        }
+        let schema = Conversation::SCHEMA;
+        let records = self.deps.store.count(schema, "key", key![owner]).await?;
+        if records >= self.config.max_records {
+            return Err(Error::args("there are too many conversations"));
+        }
+        Ok(())
     }
 
     /// Changes existing records of these owners on another service's behalf; owners without one are skipped.

@@ -10,7 +10,6 @@ use magpie_types::{Error, Result, time::now_ms};
 use crate::{
     Relations,
     records::{BY_IMPORT, PRESENT, follow, record, seen},
-    requests::befriends_himself,
 };
 
 impl Relations {
@@ -21,9 +20,6 @@ impl Relations {
         owner: &str,
         friend_ids: &[String],
     ) -> Result<()> {
-        if friend_ids.iter().any(|friend| friend == owner) {
-            return Err(befriends_himself());
-        }
         let mut users = friend_ids.to_vec();
         users.push(owner.to_owned());
         let named = users.len();

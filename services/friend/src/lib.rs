@@ -3,11 +3,14 @@
 //! Owns `documents::Friend`, `FriendRequest`, `Black` and `ProfileFanout`, and the version lists `Friends` and `Blacks` of each
 //! user. It calls user for profiles and msg to send its notifications, 1201 to 1210.
 //!
+//! - `requests`: applications, whose acceptance makes friends; `import`: friends without one; `update`: what an owner does to his list;
+//!   `blacks`. `records`: what all of these do to a friend's record. `fanout`: a user's changed profile in all lists.
+//! - `friends`, `request_lists`, `specified`: what is read.
+//!
 //! Order of a friend list everywhere: pinned first, then since when, then id. Of a black list: since when, then id. Of
 //! applications: the newest first.
 
 mod blacks;
-mod changes;
 mod config;
 mod fanout;
 mod friends;
@@ -17,6 +20,7 @@ mod records;
 mod request_lists;
 mod requests;
 mod specified;
+mod update;
 
 pub use config::Config;
 pub use grpc::UNIMPLEMENTED;

@@ -37,10 +37,6 @@ const TELL_OPEN: u8 = 1;
 const BEFRIEND: u8 = 1 << 1;
 const TELL_REFUSED: u8 = 1 << 2;
 
-pub(crate) fn befriends_himself() -> Error {
-    Error::new(Code::ADD_YOURSELF, "nobody can befriend himself")
-}
-
 impl Relations {
     /// Makes an application, or opens the last one of this pair again.
     pub(crate) async fn apply(
@@ -50,7 +46,10 @@ impl Relations {
     ) -> Result<()> {
         let (from, to) = (&*req.from_user_id, &*req.to_user_id);
         if from == to {
-            return Err(befriends_himself());
+            return Err(Error::new(
+                Code::ADD_YOURSELF,
+                "nobody can befriend himself",
+            ));
         }
         self.require_users(ctx, [from, to]).await?;
         if self.has_friend(from, to).await? && self.has_friend(to, from).await? {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use magpie_envelope::{Encoding, Request, Response, reqs};
 use magpie_proto::openim::{msg, push, sdkws};
-use magpie_service::rpc::{at_most, distinct};
+use magpie_service::rpc::at_most;
 use magpie_types::{Code, Error, Platform, Result, UserId};
 use prost::Message;
 
@@ -163,7 +163,7 @@ async fn subscribe(
     at_most("subscribeUserID", &body.subscribe_user_id, MAX_ASKED)?;
     at_most("unsubscribeUserID", &body.unsubscribe_user_id, MAX_ASKED)?;
     hub.subscriptions.remove(conn, &body.unsubscribe_user_id);
-    let wanted = distinct(body.subscribe_user_id);
+    let wanted = body.subscribe_user_id;
     hub.subscriptions
         .add(conn, &wanted, hub.config.max_subscriptions);
     let mut asked = wanted;

@@ -1,16 +1,16 @@
-//! Setting what a group says of itself, and muting all of it.
+//! Setting what a group says of itself.
 
 use std::sync::Arc;
 
 use magpie_proto::openim::{
-    group::{CancelMuteGroupReq, MuteGroupReq, SetGroupInfoExReq, SetGroupInfoReq},
+    group::{SetGroupInfoExReq, SetGroupInfoReq},
     protobuf::{Int32Value, StringValue},
 };
 use magpie_service::{Context, rpc::filled};
 use magpie_store::documents::Group;
 use magpie_types::{
     Code, Error, Result,
-    group::{status, verification},
+    group::verification,
     msg::content_type,
     time::now_ms,
 };
@@ -112,39 +112,6 @@ impl Groups {
             Some(need) => check_verification(need.value),
             None => Ok(()),
         }
-    }
-
-    pub(crate) async fn mute(self: &Arc<Self>, ctx: &Context, req: MuteGroupReq) -> Result<()> {
-        let to = (status::MUTED, content_type::GROUP_MUTED);
-        self.set_status(ctx, &req.group_id, to).await
-    }
-
-    pub(crate) async fn cancel_mute(
-        self: &Arc<Self>,
-        ctx: &Context,
-        req: CancelMuteGroupReq,
-    ) -> Result<()> {
-        let to = (status::NORMAL, content_type::GROUP_CANCEL_MUTED);
-        self.set_status(ctx, &req.group_id, to).await
-    }
-
-    /// Every request is announced, also one that finds the group so already.
-    async fn set_status(
-        self: &Arc<Self>,
-        ctx: &Context,
-        id: &str,
-        (to, tell): (i32, i32),
-    ) -> Result<()> {
-        filled("groupID", id)?;
-        self.visible(ctx, id).await?;
-        let plan = move |mut group: Group| async move {
-            self.require_manager(ctx, id, Code::NO_PERMISSION).await?;
-            group.status = to;
-            let mut change = Change::by(ctx, vec![tell]);
-            change.of_group = true;
-            Ok(Some(Plan { group, change }))
-        };
-        self.change(id, plan).await.map(drop)
     }
 }
 

@@ -4,18 +4,19 @@
 //! `Members` (of a group).
 //!
 //! - `change`: how a group is changed: one document decides. `follow`: what follows, in which order. `tips`: what is told.
-//! - `create`, `info`, `membership`, `roles`, `requests`, `profile`: the changes there are.
-//! - `groups`, `members`, `lists`, `request_lists`, `admin`: what is read.
+//! - `create`, `info`, `membership`, `mute`, `roles`, `requests`: the changes there are. `fanout`: a user's changed profile in all his
+//!   groups.
+//! - `groups`, `members`, `lists`, `request_lists`: what is read; by back ends also `search` and `statistics`.
 //!
 //! It calls user for profiles, conversation for the records of who joins and leaves, and msg for notifications; those that let somebody
 //! in or out take effect where they stand in the group's conversation (transfer).
 //!
 //! Order of a user's groups everywhere: name, then time of creation, then id; dismissed groups are left out.
 
-mod admin;
 mod change;
 mod config;
 mod create;
+mod fanout;
 mod follow;
 mod groups;
 mod grpc;
@@ -23,10 +24,12 @@ mod info;
 mod lists;
 mod members;
 mod membership;
-mod profile;
+mod mute;
 mod request_lists;
 mod requests;
 mod roles;
+mod search;
+mod statistics;
 mod tips;
 
 use std::sync::Arc;

@@ -1,10 +1,9 @@
-//! What members are to each other: the owner, administrators, mutes, and how each one is shown.
+//! What members are to each other: the owner, administrators, and how each one is shown.
 
 use std::{collections::HashSet, sync::Arc};
 
 use magpie_proto::openim::group::{
-    CancelMuteGroupMemberReq, MuteGroupMemberReq, SetGroupMemberInfo, SetGroupMemberInfoReq,
-    TransferGroupOwnerReq,
+    SetGroupMemberInfo, SetGroupMemberInfoReq, TransferGroupOwnerReq,
 };
 use magpie_service::{
     Context,
@@ -78,69 +77,6 @@ impl Groups {
             return Err(Error::no_permission("oldOwnerUserID is not the owner"));
         }
         Ok((owner, heir))
-    }
-
-    pub(crate) async fn mute_member(
-        self: &Arc<Self>,
-        ctx: &Context,
-        req: MuteGroupMemberReq,
-    ) -> Result<()> {
-        filled("groupID", &req.group_id)?;
-        filled("userID", &req.user_id)?;
-        if req.muted_seconds == 0 {
-            return Err(Error::args("mutedSeconds is 0"));
-        }
-        self.set_mute(ctx, &req.group_id, &req.user_id, req.muted_seconds)
-            .await
-    }
-
-    pub(crate) async fn cancel_mute_member(
-        self: &Arc<Self>,
-        ctx: &Context,
-        req: CancelMuteGroupMemberReq,
-    ) -> Result<()> {
-        filled("groupID", &req.group_id)?;
-        filled("userID", &req.user_id)?;
-        self.set_mute(ctx, &req.group_id, &req.user_id, 0).await
-    }
-
-    /// Mutes for so many seconds, 0: not any more.
-    async fn set_mute(
-        self: &Arc<Self>,
-        ctx: &Context,
-        id: &str,
-        user: &str,
-        seconds: u32,
-    ) -> Result<()> {
-        let plan = move |group: Group| async move {
-            let member = self.member(id, user).await?;
-            let member = member.ok_or_else(|| Error::not_found("the user is not a member"))?;
-            let own_role = self.role_of(ctx, id).await?;
-            if own_role == 0 {
-                return Err(Error::not_found("the caller is not a member"));
-            }
-            if !ctx.is_admin() && own_role <= member.role_level.max(role::ORDINARY) {
-                return Err(Error::no_permission(
-                    "only those above a member may mute him",
-                ));
-            }
-            let kind = if seconds == 0 {
-                content_type::GROUP_MEMBER_CANCEL_MUTED
-            } else {
-                content_type::GROUP_MEMBER_MUTED
-            };
-            let mut change = Change::by(ctx, vec![kind]);
-            change.muted_seconds = seconds;
-            let mut row = Row::of(member);
-            row.mute_end_time = if seconds == 0 {
-                0
-            } else {
-                change.at + i64::from(seconds) * 1000
-            };
-            change.rows = vec![row];
-            Ok(Some(Plan { group, change }))
-        };
-        self.change(id, plan).await.map(drop)
     }
 
     /// One change per member: each has its own version and its own notification.

@@ -31,7 +31,7 @@ use magpie_types::{
 };
 use prost::Message as _;
 
-use crate::{Service, access, read::raise, read_msgs::state};
+use crate::{Service, access, load::state, read_positions::raise};
 
 /// Messages read at once to erase old ones.
 const ERASED_AT_ONCE: usize = 500;

@@ -10,7 +10,7 @@ use magpie_service::{Context, IntoStatus as _, call, rpc::Answer};
 use magpie_types::{ConversationId, Error};
 use tonic::{Request, Response};
 
-use crate::{Service, read_msgs::Budget};
+use crate::{Service, load::Budget};
 
 /// The service behind its generated trait.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);

@@ -4,7 +4,8 @@
 //! - `send`: the way of a message from its sender to the inbound log. The acknowledgement waits for the log, never for the
 //!   store. Numbers are given by transfer.
 //! - `access`: who takes part in a conversation, and which seqs a user may see.
-//! - `pull`: 1002, 1005, 1007; `read_msgs` reads for it, `quotes` hides what was revoked. `seqs`: 1001, 1006. `read`: read positions and receipts. `revoke`, `delete`.
+//! - `pull`: 1002, 1005, 1007; `load` reads for it, `quotes` hides what was revoked. `seqs`: 1001, 1006.
+//! - `read_positions`, with receipts; `revoke`, `delete`.
 //! - For back ends: `search`, and `send_state`, what became of a send.
 //!
 //! Calls no service for a message: it reads users and conversation settings from the store through caches that learn of
@@ -15,11 +16,11 @@ mod cache;
 mod config;
 mod delete;
 mod grpc;
+mod load;
 mod memberships;
 mod pull;
 mod quotes;
-mod read;
-mod read_msgs;
+mod read_positions;
 mod revoke;
 mod search;
 mod send;

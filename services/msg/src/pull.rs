@@ -12,7 +12,7 @@ use magpie_proto::openim::{
 use magpie_service::Context;
 use magpie_types::{ConversationId, Error, Result, msg::status};
 
-use crate::{Service, access::Window, read_msgs::Budget};
+use crate::{Service, access::Window, load::Budget};
 
 const DESCENDING: i32 = 1;
 /// How many messages back a search for a visible last message reads per step.

@@ -10,7 +10,7 @@ use magpie_store::{Documents as _, Page, documents::Message, key};
 use magpie_types::{ConversationId, Error, Result, msg::content_type};
 use serde_json::{Map, Value};
 
-use crate::{Service, read_msgs::state};
+use crate::{Service, load::state};
 
 impl Service {
     /// Revokes the quotes in these messages of a conversation whose quoted message is revoked.

@@ -21,7 +21,7 @@ use magpie_types::{
 };
 use prost::Message as _;
 
-use crate::{Service, read_msgs::state};
+use crate::{Service, load::state};
 
 impl Service {
     pub(crate) async fn revoke(&self, ctx: &Context, req: RevokeMsgReq) -> Result<()> {

@@ -21,7 +21,7 @@ use prost::Message as _;
 
 use crate::{
     Service,
-    read_msgs::{Budget, state},
+    load::{Budget, state},
 };
 
 /// Messages read at once.

@@ -2,7 +2,10 @@
 //!
 //! Owns the collection of users, system accounts among them, `documents::UserCommand` and `ClientConfig`; makes the application's
 //! administrators at the first call after a start. Reads presence, and asks a gateway itself where presence can't be trusted.
-//! Sends 1303 and 1305 to 1307 through msg; friend and group are told of a changed name or portrait.
+//! - `users`: who is registered; `profile`: how he is shown; `accounts`: notification accounts; `commands`, `client_config`: what his
+//!   devices share; `online`; `statistics`.
+//!
+//! Sends 1303 and 1305 to 1307 through msg; friend and group are told of a changed name or avatar.
 
 mod accounts;
 mod client_config;

@@ -252,13 +252,20 @@ async fn messages_with_impossible_fields_are_refused_and_not_stored() {
     let large = with(&|m| m.content = Bytes::from(vec![b'x'; 500_000]));
     code(&mut native, 1003, &large, 1001).await;
 
+    let options = |count: i32| (0..count).map(|n| (format!("o{n}"), n % 2 == 0));
+    let mentions = with(&|m| m.at_user_id_list = vec![String::new(); 1001]);
+    let choices = with(&|m| m.options = options(101).collect());
+    for crowded in [mentions, choices] {
+        code(&mut native, 1003, &crowded, 1001).await;
+    }
+
     // What is odd but no error is stored as it is, once.
     let mut odd = with(&|m| {
         m.seq = i64::MAX;
         m.status = -1;
         m.is_read = true;
-        m.at_user_id_list = vec![String::new(); 5_000];
-        m.options = (0..2_000).map(|n| (format!("o{n}"), n % 2 == 0)).collect();
+        m.at_user_id_list = vec![String::new(); 1000];
+        m.options = options(80).collect();
         m.server_msg_id = "mine".to_owned();
     });
     odd.client_msg_id = "odd".to_owned();

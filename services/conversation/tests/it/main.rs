@@ -10,6 +10,7 @@ mod settings;
 #[path = "../world/mod.rs"]
 mod world;
 
+use magpie_conversation::Config;
 use magpie_discovery::{Channel, name};
 use magpie_proto::openim::conversation::{conversation_client::ConversationClient, *};
 use magpie_service::{Context, Deps};
@@ -17,10 +18,12 @@ use magpie_testkit::{code, user};
 use world::World;
 
 fn serve(world: &World, deps: &Deps) -> ConversationClient<Channel> {
-    world.registry.serve(
-        name::CONVERSATION,
-        magpie_conversation::routes(deps, magpie_conversation::Config::default()),
-    );
+    serve_with(world, deps, Config::default())
+}
+
+fn serve_with(world: &World, deps: &Deps, config: Config) -> ConversationClient<Channel> {
+    let routes = magpie_conversation::routes(deps, config);
+    world.registry.serve(name::CONVERSATION, routes);
     ConversationClient::new(world.deps.channel(name::CONVERSATION))
 }
 

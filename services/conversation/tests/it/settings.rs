@@ -1,5 +1,6 @@
 //! Settings of conversations, and the lists of them.
 
+use magpie_conversation::Config;
 use magpie_proto::openim::{conversation::*, protobuf::*, sdkws::RequestPagination};
 use magpie_service::Context;
 use magpie_store::{
@@ -8,7 +9,7 @@ use magpie_store::{
 };
 use magpie_testkit::{admin, code, user};
 
-use super::{all, incremental, set, start, with_u2};
+use super::{all, incremental, serve_with, set, start, with_u2};
 
 #[tokio::test]
 async fn a_setting_makes_the_record_and_is_announced_once() {
@@ -65,38 +66,20 @@ async fn texts_have_a_longest_value() {
 }
 
 #[tokio::test]
-async fn numbers_have_a_range() {
-    let (world, client) = start().await;
-    let number = |value| Some(Int32Value { value });
-    let option = |value| ConversationReq {
-        recv_msg_opt: number(value),
+async fn a_user_makes_no_more_records_than_the_limit() {
+    let (world, _) = start().await;
+    let config = Config {
+        max_records: 1,
+        ..Config::default()
+    };
+    let client = serve_with(&world, &world.deps, config);
+    let with_u3 = ConversationReq {
+        conversation_id: "si_u1_u3".to_owned(),
+        user_id: "u3".to_owned(),
         ..with_u2()
     };
-    let mention = |value| ConversationReq {
-        group_at_type: number(value),
-        ..with_u2()
-    };
-    let burn = |value| ConversationReq {
-        burn_duration: number(value),
-        ..with_u2()
-    };
-    let destruct = |value| ConversationReq {
-        msg_destruct_time: Some(Int64Value { value }),
-        ..with_u2()
-    };
-    for wanted in [
-        option(3),
-        option(-1),
-        mention(5),
-        mention(-1),
-        burn(-1),
-        destruct(-1),
-    ] {
-        assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, 1001);
-    }
-    assert!(world.sent().is_empty());
-    for wanted in [option(2), mention(4), burn(30), destruct(604_800)] {
-        assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, 0);
+    for (wanted, code) in [(with_u2(), 0), (with_u3, 1001), (with_u2(), 0)] {
+        assert_eq!(set(&client, &user("u1"), &["u1"], wanted).await, code);
     }
 }
 

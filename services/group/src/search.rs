@@ -1,11 +1,11 @@
-//! What back ends ask: searching groups, counting them, and single records.
+//! What back ends ask: groups by name, members by name, and single records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use magpie_proto::openim::group::*;
 use magpie_service::{Context, lists, profiles::profiles, rpc::filled};
 use magpie_store::{Document as _, Documents as _, Page, documents::Group};
-use magpie_types::{Error, Result, group::status, time::utc_day};
+use magpie_types::{Error, Result, group::status};
 
 use crate::{
     groups::{Groups, shown},
@@ -51,7 +51,7 @@ impl Groups {
     }
 
     /// Shows every group, the newest first.
-    async fn each_group(&self, mut see: impl FnMut(Group)) -> Result<()> {
+    pub(crate) async fn each_group(&self, mut see: impl FnMut(Group)) -> Result<()> {
         let mut page = Page::of("by_time", Vec::new(), CHUNK).descending();
         loop {
             let groups: Vec<Group> = self.deps.store.list(page.clone()).await?;
@@ -77,33 +77,6 @@ impl Groups {
             .member_page(ctx, &group, req.pagination, wanted)
             .await?;
         Ok(GetGroupMembersCmsResp { total, members })
-    }
-
-    pub(crate) async fn created(
-        &self,
-        ctx: &Context,
-        req: GroupCreateCountReq,
-    ) -> Result<GroupCreateCountResp> {
-        if req.start <= 0 || req.end < req.start {
-            return Err(Error::args("start is invalid, or end is before start"));
-        }
-        ctx.require_admin()?;
-        let (mut total, mut before) = (0, 0);
-        let mut days = BTreeMap::new();
-        self.each_group(|group| {
-            if group.create_time < req.start {
-                before += 1;
-            } else if group.create_time < req.end {
-                total += 1;
-                *days.entry(utc_day(group.create_time)).or_insert(0) += 1;
-            }
-        })
-        .await?;
-        Ok(GroupCreateCountResp {
-            total,
-            before,
-            count: days,
-        })
     }
 
     pub(crate) async fn info_cache(
