@@ -12,6 +12,7 @@ use magpie_store::{
 };
 use magpie_types::{Error, Result};
 use md5::{Digest as _, Md5};
+use serde::Serialize;
 
 /// Longest list that is read as a whole.
 pub const MAX_LIST: usize = 100_000;
@@ -97,7 +98,12 @@ pub fn id_hash(ids: &[String]) -> Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
-    let digest = Md5::digest(magpie_proto::json::to_vec(ids).map_err(Error::internal)?);
+    json_hash(ids)
+}
+
+/// The start of the MD5 of a value as JSON.
+pub fn json_hash<T: Serialize + ?Sized>(value: &T) -> Result<u64> {
+    let digest = Md5::digest(magpie_proto::json::to_vec(value).map_err(Error::internal)?);
     Ok(digest
         .iter()
         .take(8)

@@ -85,6 +85,15 @@ pub fn at_most<T>(field: &'static str, list: &[T], max: usize) -> Result<()> {
     }
 }
 
+/// Refuses a text of more than `max` bytes.
+pub fn at_most_bytes(field: &str, text: &str, max: usize) -> Result<()> {
+    if text.len() > max {
+        Err(Error::args(format!("{field} is longer than {max} bytes")))
+    } else {
+        Ok(())
+    }
+}
+
 /// Each of these ids once, in their order.
 #[must_use]
 pub fn distinct(mut ids: Vec<String>) -> Vec<String> {

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _, stream};
 use magpie_proto::openim::conversation::{
     self as wire, ConversationReq, CreateSingleChatConversationsReq, UpdateConversationReq,
 };
-use magpie_service::Context;
+use magpie_service::{Context, rpc::at_most_bytes};
 use magpie_store::{Document as _, documents::Conversation, key};
 use magpie_types::{ConversationId, Error, Result, SessionType};
 
@@ -135,11 +135,8 @@ impl Patch {
             ("ex", &self.ex, &record.ex),
             ("attachedInfo", &self.attached_info, &record.attached_info),
         ] {
-            if wanted
-                .as_ref()
-                .is_some_and(|w| w.len() > limit && w != found)
-            {
-                return Err(Error::args(format!("{name} is longer than {limit} bytes")));
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != found) {
+                at_most_bytes(name, wanted, limit)?;
             }
         }
         Ok(())

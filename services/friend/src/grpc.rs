@@ -8,7 +8,7 @@ use magpie_proto::openim::{
 };
 use magpie_service::{
     Context, lists,
-    rpc::{Answer, answer, at_most, distinct, filled, open, some, unique},
+    rpc::{Answer, answer, at_most, at_most_bytes, distinct, filled, open, some, unique},
 };
 use magpie_types::{Error, Result};
 use tonic::Request;
@@ -42,11 +42,7 @@ impl FriendGrpc {
     }
 
     fn short(&self, field: &'static str, text: &str) -> Result<()> {
-        let limit = self.relations.config.max_text_bytes;
-        if text.len() > limit {
-            return Err(Error::args(format!("{field} is longer than {limit} bytes")));
-        }
-        Ok(())
+        at_most_bytes(field, text, self.relations.config.max_text_bytes)
     }
 
     fn max_ids(&self) -> usize {

@@ -8,7 +8,7 @@ use magpie_proto::openim::{
 };
 use magpie_service::{
     Context,
-    rpc::{at_most, filled},
+    rpc::{at_most, at_most_bytes, filled},
 };
 use magpie_store::{Documents as _, Outcome, documents::Group};
 use magpie_types::{
@@ -21,7 +21,7 @@ use magpie_types::{
 use crate::{
     change::{Change, Plan, Row},
     groups::{Groups, shown},
-    info::{check_text, check_verification},
+    info::check_verification,
 };
 
 /// Tries to find an id that is free.
@@ -118,11 +118,11 @@ impl Groups {
 
     fn check_info(&self, info: &GroupInfo) -> Result<()> {
         let (short, long) = (self.config.max_text, self.config.max_long_text);
-        check_text("groupName", &info.group_name, short)?;
-        check_text("faceURL", &info.face_url, short)?;
-        check_text("ex", &info.ex, short)?;
-        check_text("notification", &info.notification, long)?;
-        check_text("introduction", &info.introduction, long)?;
+        at_most_bytes("groupName", &info.group_name, short)?;
+        at_most_bytes("faceURL", &info.face_url, short)?;
+        at_most_bytes("ex", &info.ex, short)?;
+        at_most_bytes("notification", &info.notification, long)?;
+        at_most_bytes("introduction", &info.introduction, long)?;
         check_verification(info.need_verification)
     }
 }

@@ -6,27 +6,17 @@ use magpie_proto::openim::{
     group::{SetGroupInfoExReq, SetGroupInfoReq},
     protobuf::{Int32Value, StringValue},
 };
-use magpie_service::{Context, rpc::filled};
-use magpie_store::documents::Group;
-use magpie_types::{
-    Code, Error, Result,
-    group::verification,
-    msg::content_type,
-    time::now_ms,
+use magpie_service::{
+    Context,
+    rpc::{at_most_bytes, filled},
 };
+use magpie_store::documents::Group;
+use magpie_types::{Code, Error, Result, group::verification, msg::content_type, time::now_ms};
 
 use crate::{
     change::{Change, Plan},
     groups::Groups,
 };
-
-/// Refuses a text above a limit.
-pub(crate) fn check_text(field: &'static str, text: &str, limit: usize) -> Result<()> {
-    if text.len() > limit {
-        return Err(Error::args(format!("{field} is longer than {limit} bytes")));
-    }
-    Ok(())
-}
 
 /// What joining may need. Numbers that mean nothing are stored as they come, as ever, but not those that no client can hold.
 pub(crate) fn check_verification(need: i32) -> Result<()> {
@@ -105,7 +95,7 @@ impl Groups {
             ("introduction", &req.introduction, long),
         ] {
             if let Some(text) = text {
-                check_text(field, &text.value, limit)?;
+                at_most_bytes(field, &text.value, limit)?;
             }
         }
         match &req.need_verification {

@@ -14,7 +14,6 @@ use magpie_store::{
     versions::{self, List},
 };
 use magpie_types::{Error, Result, group::role};
-use md5::{Digest as _, Md5};
 
 use crate::groups::{Groups, is_member};
 
@@ -232,16 +231,10 @@ impl Groups {
             }
             members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
             let members = self.members_shown(ctx, members).await?;
-            let json = magpie_proto::json::to_vec(&members).map_err(Error::internal)?;
-            let digest = Md5::digest(json);
-            let hash = digest
-                .iter()
-                .take(8)
-                .fold(0, |hash, byte| (hash << 8) | u64::from(*byte));
             group_abstract_infos.push(GroupAbstractInfo {
                 group_id: id,
                 group_member_number: group.member_count,
-                group_member_list_hash: hash,
+                group_member_list_hash: lists::json_hash(&members)?,
             });
         }
         Ok(GetGroupAbstractInfoResp {

@@ -18,7 +18,7 @@ use magpie_service::{
     notification::{self, Notification},
     pending,
     profiles::profiles,
-    rpc::filled,
+    rpc::{at_most_bytes, filled},
 };
 use magpie_store::{Documents as _, documents::GroupRequest, key};
 use magpie_types::{Code, Error, Result, msg::content_type, time::now_ms};
@@ -26,7 +26,6 @@ use magpie_types::{Code, Error, Result, msg::content_type, time::now_ms};
 use crate::{
     change::Change,
     groups::{Groups, shown},
-    info::check_text,
     membership::Entry,
 };
 
@@ -54,8 +53,8 @@ pub(crate) struct Application {
 impl Groups {
     /// Refuses long texts of an application.
     pub(crate) fn check_words(&self, message: &str, ex: &str) -> Result<()> {
-        check_text("reqMessage", message, self.config.max_text)?;
-        check_text("ex", ex, self.config.max_text)
+        at_most_bytes("reqMessage", message, self.config.max_text)?;
+        at_most_bytes("ex", ex, self.config.max_text)
     }
 
     /// Stores an application in place of an earlier one, and tells who can answer it.
@@ -101,7 +100,7 @@ impl Groups {
         if ![ACCEPT, REFUSE].contains(&req.handle_result) {
             return Err(Error::args("handleResult is neither 1 nor -1"));
         }
-        check_text("handledMsg", &req.handled_msg, self.config.max_text)?;
+        at_most_bytes("handledMsg", &req.handled_msg, self.config.max_text)?;
         let (group, user) = (req.group_id.as_str(), req.from_user_id.as_str());
         self.alive(group).await?;
         self.require_manager(ctx, group, Code::NOT_FOUND).await?;

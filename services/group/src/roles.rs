@@ -7,7 +7,7 @@ use magpie_proto::openim::group::{
 };
 use magpie_service::{
     Context,
-    rpc::{at_most, filled, some},
+    rpc::{at_most, at_most_bytes, filled, some},
 };
 use magpie_store::documents::{Group, GroupMember};
 use magpie_types::{Code, Error, Result, group::role, msg::content_type, time::now_ms};
@@ -15,7 +15,6 @@ use magpie_types::{Code, Error, Result, group::role, msg::content_type, time::no
 use crate::{
     change::{Change, Plan, Row},
     groups::Groups,
-    info::check_text,
 };
 
 impl Groups {
@@ -125,7 +124,7 @@ impl Groups {
             ("ex", &wanted.ex),
         ] {
             if let Some(text) = text {
-                check_text(field, &text.value, self.config.max_text)?;
+                at_most_bytes(field, &text.value, self.config.max_text)?;
             }
         }
         match wanted.role_level.as_ref().map(|level| level.value) {

@@ -6,11 +6,14 @@ use magpie_proto::openim::{
     msg::{msg_server::Msg, *},
     sdkws::{GetMaxSeqReq, GetMaxSeqResp, PullMessageBySeqsReq, PullMessageBySeqsResp},
 };
-use magpie_service::{Context, IntoStatus as _, call, rpc::Answer};
+use magpie_service::{
+    call,
+    rpc::{Answer, answer, open},
+};
 use magpie_types::{ConversationId, Error};
 use tonic::{Request, Response};
 
-use crate::{Service, load::Budget};
+use crate::Service;
 
 /// The service behind its generated trait.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
@@ -39,16 +42,13 @@ magpie_service::later! {
 #[tonic::async_trait]
 impl Msg for Grpc {
     async fn send_msg(&self, request: Request<SendMsgReq>) -> Answer<SendMsgResp> {
-        let ctx = Context::of(&request)?.clone();
-        let msg = request
-            .into_inner()
-            .msg_data
-            .ok_or_else(|| Error::args("msgData is missing").into_status())?;
-        self.0
-            .send(&ctx, msg)
-            .await
-            .map(Response::new)
-            .map_err(Error::into_status)
+        answer(async {
+            let (ctx, req) = open(request)?;
+            let msg = req.msg_data;
+            let msg = msg.ok_or_else(|| Error::args("msgData is missing"))?;
+            self.0.send(&ctx, msg).await
+        })
+        .await
     }
 
     async fn get_max_seq(&self, request: Request<GetMaxSeqReq>) -> Answer<GetMaxSeqResp> {
@@ -84,78 +84,47 @@ impl Msg for Grpc {
     }
 
     async fn get_max_seqs(&self, request: Request<GetMaxSeqsReq>) -> Answer<SeqsInfoResp> {
-        Context::of(&request)?
-            .require_admin()
-            .map_err(Error::into_status)?;
-        let max_seqs = self
-            .0
-            .heads(&request.into_inner().conversation_i_ds)
-            .await
-            .map_err(Error::into_status)?;
-        Ok(Response::new(SeqsInfoResp { max_seqs }))
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_admin()?;
+            let max_seqs = self.0.heads(&req.conversation_i_ds).await?;
+            Ok(SeqsInfoResp { max_seqs })
+        })
+        .await
     }
 
     async fn get_has_read_seqs(&self, request: Request<GetHasReadSeqsReq>) -> Answer<SeqsInfoResp> {
-        let ctx = Context::of(&request)?.clone();
-        let req = request.into_inner();
-        ctx.require_self(&req.user_id).map_err(Error::into_status)?;
-        let max_seqs = self
-            .0
-            .read_seqs(&req.user_id, &req.conversation_i_ds)
-            .await
-            .map_err(Error::into_status)?;
-        Ok(Response::new(SeqsInfoResp { max_seqs }))
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let read = self.0.read_seqs(&req.user_id, &req.conversation_i_ds);
+            let max_seqs = read.await?;
+            Ok(SeqsInfoResp { max_seqs })
+        })
+        .await
     }
 
     async fn get_conversation_max_seq(
         &self,
         request: Request<GetConversationMaxSeqReq>,
     ) -> Answer<GetConversationMaxSeqResp> {
-        Context::of(&request)?
-            .require_admin()
-            .map_err(Error::into_status)?;
-        let id = request.into_inner().conversation_id;
-        let heads = self
-            .0
-            .heads(std::slice::from_ref(&id))
-            .await
-            .map_err(Error::into_status)?;
-        Ok(Response::new(GetConversationMaxSeqResp {
-            max_seq: heads.get(&id).copied().unwrap_or(0),
-        }))
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_admin()?;
+            let id = req.conversation_id;
+            let heads = self.0.heads(std::slice::from_ref(&id)).await?;
+            Ok(GetConversationMaxSeqResp {
+                max_seq: heads.get(&id).copied().unwrap_or(0),
+            })
+        })
+        .await
     }
 
     async fn get_msg_by_conversation_i_ds(
         &self,
         request: Request<GetMsgByConversationIDsReq>,
     ) -> Answer<GetMsgByConversationIDsResp> {
-        let ctx = Context::of(&request)?.clone();
-        ctx.require_admin().map_err(Error::into_status)?;
-        let req = request.into_inner();
-        let mut resp = GetMsgByConversationIDsResp::default();
-        let mut budget = Budget::new(self.0.config.max_pull_bytes);
-        for id in req.conversation_i_ds {
-            let Some(seq) = req.max_seqs.get(&id).copied() else {
-                continue;
-            };
-            let conversation = ConversationId::trusted(id.as_str());
-            let load = async {
-                self.0
-                    .reader("", &conversation)
-                    .await?
-                    .load(seq..=seq)
-                    .await
-            };
-            for msg in load.await.map_err(Error::into_status)? {
-                if budget.take(&msg) {
-                    resp.msg_datas.insert(id.clone(), msg);
-                }
-            }
-            if budget.is_spent() {
-                break;
-            }
-        }
-        Ok(Response::new(resp))
+        call!(self, request, by_seqs)
     }
 
     async fn mark_msgs_as_read(
@@ -205,17 +174,14 @@ impl Msg for Grpc {
         &self,
         request: Request<DeleteMsgPhysicalBySeqReq>,
     ) -> Answer<DeleteMsgPhysicalBySeqResp> {
-        Context::of(&request)?
-            .require_admin()
-            .map_err(Error::into_status)?;
-        let req = request.into_inner();
-        let conversation = ConversationId::parse(&req.conversation_id)
-            .map_err(|e| Error::from(e).into_status())?;
-        self.0
-            .erase(&conversation, &req.seqs)
-            .await
-            .map_err(Error::into_status)?;
-        Ok(Response::new(DeleteMsgPhysicalBySeqResp {}))
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_admin()?;
+            let conversation = ConversationId::parse(&req.conversation_id)?;
+            self.0.erase(&conversation, &req.seqs).await?;
+            Ok(DeleteMsgPhysicalBySeqResp {})
+        })
+        .await
     }
 
     async fn delete_msg_physical(

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use magpie_proto::openim::{
-    msg::{GetLastMessageReq, GetLastMessageResp, GetSeqMessageReq, GetSeqMessageResp},
+    msg::{
+        GetLastMessageReq, GetLastMessageResp, GetMsgByConversationIDsReq,
+        GetMsgByConversationIDsResp, GetSeqMessageReq, GetSeqMessageResp,
+    },
     sdkws::{PullMessageBySeqsReq, PullMessageBySeqsResp, PullMsgs, SeqRange},
 };
 use magpie_service::Context;
@@ -42,6 +45,34 @@ fn put(
 }
 
 impl Service {
+    /// One message of each conversation, that with the seq named for it; for administrators.
+    pub(crate) async fn by_seqs(
+        &self,
+        ctx: &Context,
+        req: GetMsgByConversationIDsReq,
+    ) -> Result<GetMsgByConversationIDsResp> {
+        ctx.require_admin()?;
+        self.check_pulled(req.conversation_i_ds.len())?;
+        let mut resp = GetMsgByConversationIDsResp::default();
+        let mut budget = Budget::new(self.config.max_pull_bytes);
+        for id in req.conversation_i_ds {
+            let Some(seq) = req.max_seqs.get(&id).copied() else {
+                continue;
+            };
+            let conversation = ConversationId::trusted(id.as_str());
+            let reader = self.reader("", &conversation).await?;
+            for msg in reader.load(seq..=seq).await? {
+                if budget.take(&msg) {
+                    resp.msg_datas.insert(id.clone(), msg);
+                }
+            }
+            if budget.is_spent() {
+                break;
+            }
+        }
+        Ok(resp)
+    }
+
     pub(crate) async fn pull_ranges(
         &self,
         ctx: &Context,

@@ -4,10 +4,12 @@ use magpie_proto::openim::push::{
     DelUserPushTokenReq, DelUserPushTokenResp, PushMsgReq, PushMsgResp,
     push_msg_service_server::PushMsgService,
 };
-use magpie_service::{Context, Deps, IntoStatus as _, rpc::Answer};
+use magpie_service::{
+    Deps,
+    rpc::{Answer, answer, open},
+};
 use magpie_store::{Documents as _, documents::PushToken, key};
-use magpie_types::Error;
-use tonic::{Request, Response};
+use tonic::Request;
 
 pub(crate) struct Grpc(pub(crate) Deps);
 
@@ -23,16 +25,14 @@ impl PushMsgService for Grpc {
         &self,
         request: Request<DelUserPushTokenReq>,
     ) -> Answer<DelUserPushTokenResp> {
-        let ctx = Context::of(&request)?.clone();
-        let req = request.into_inner();
-        ctx.require_self(&req.user_id).map_err(Error::into_status)?;
-        let removed = self
-            .0
-            .store
-            .remove::<PushToken>(vec![key![req.user_id.as_str(), req.platform_id]])
-            .await;
-        removed.map_err(|e| Error::from(e).into_status())?;
-        Ok(Response::new(DelUserPushTokenResp {}))
+        answer(async {
+            let (ctx, req) = open(request)?;
+            ctx.require_self(&req.user_id)?;
+            let key = key![req.user_id.as_str(), req.platform_id];
+            self.0.store.remove::<PushToken>(vec![key]).await?;
+            Ok(DelUserPushTokenResp {})
+        })
+        .await
     }
 
     later_rpcs!();

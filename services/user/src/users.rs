@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use magpie_proto::openim::sdkws::{RequestPagination, UserInfo};
-use magpie_service::Deps;
+use magpie_service::{Deps, rpc::at_most_bytes};
 use magpie_store::{
     Document, Documents as _, Outcome, Page, RunItem, SharedStore, documents::User, key,
     versions::SORT_ELEMENT,
@@ -232,10 +232,8 @@ fn taken(user_id: &str) -> Error {
 
 /// Refuses texts of a user that are longer than the limit.
 pub(crate) fn check_length(fields: &[(&str, &str)], limit: usize) -> Result<()> {
-    match fields.iter().find(|(_, text)| text.len() > limit) {
-        Some((name, _)) => Err(Error::args(format!("{name} is longer than {limit} bytes"))),
-        None => Ok(()),
-    }
+    let mut fields = fields.iter();
+    fields.try_for_each(|(name, text)| at_most_bytes(name, text, limit))
 }
 
 /// Checks the form of users to register (rest-api.md 4.2).
