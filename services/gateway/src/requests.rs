@@ -189,10 +189,11 @@ async fn subscribe(
             } else {
                 None
             };
-            let online = here.map(|p| p.platforms().iter().map(Platform::number).collect());
+            let platforms = here.map(|p| p.platforms()).unwrap_or_default();
+            hub.subscriptions.answered(conn, &user_id, platforms);
             sdkws::SubUserOnlineStatusElem {
                 user_id,
-                online_platform_i_ds: online.unwrap_or_default(),
+                online_platform_i_ds: platforms.iter().map(Platform::number).collect(),
             }
         })
         .collect();

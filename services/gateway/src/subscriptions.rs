@@ -1,9 +1,10 @@
 //! Presence subscriptions (request 2005): which connections want to know of whose platforms.
 //!
 //! A subscription belongs to its connection and ends with it. Changes come from the presence engine; after falling behind,
-//! the present state of everybody subscribed to is looked up and pushed, which clients take like any other push.
+//! the present state of everybody subscribed to is looked up and pushed, which clients take like any other push. Nobody is told twice in
+//! a row the same of a user.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -26,8 +27,8 @@ const LOOKUP: usize = 500;
 #[derive(Default)]
 pub(crate) struct Subscriptions {
     watchers: DashMap<UserId, Vec<Arc<Conn>>>,
-    /// By number of the connection.
-    watched: DashMap<u64, HashSet<UserId>>,
+    /// By number of the connection; with what its client was told last.
+    watched: DashMap<u64, HashMap<UserId, Option<Platforms>>>,
 }
 
 impl Subscriptions {
@@ -38,17 +39,35 @@ impl Subscriptions {
         }
         let mut watched = self.watched.entry(conn.number).or_default();
         for user in users.iter().filter_map(|id| UserId::new(id.as_str()).ok()) {
-            if watched.len() >= limit && !watched.contains(&user) {
+            if watched.contains_key(&user) {
+                continue;
+            }
+            if watched.len() >= limit {
                 metrics::subscriptions_refused();
                 return;
             }
-            if watched.insert(user.clone()) {
-                self.watchers
-                    .entry(user)
-                    .or_default()
-                    .push(Arc::clone(conn));
-            }
+            watched.insert(user.clone(), None);
+            self.watchers
+                .entry(user)
+                .or_default()
+                .push(Arc::clone(conn));
         }
+    }
+
+    /// Notes what a client is told in an answer: the change that made it so may still be on its way.
+    pub(crate) fn answered(&self, conn: &Conn, user: &str, platforms: Platforms) {
+        if let Some(mut watched) = self.watched.get_mut(&conn.number)
+            && let Some(told) = watched.get_mut(user)
+        {
+            told.get_or_insert(platforms);
+        }
+    }
+
+    /// Whether this is news to the client of a connection that watches the user; from now on it is none.
+    fn is_news(&self, conn: &Conn, user: &UserId, platforms: Platforms) -> bool {
+        let mut watched = self.watched.get_mut(&conn.number);
+        let told = watched.as_mut().and_then(|watched| watched.get_mut(user));
+        told.is_some_and(|told| told.replace(platforms) != Some(platforms))
     }
 
     /// Ends subscriptions of a connection.
@@ -57,7 +76,7 @@ impl Subscriptions {
             return;
         };
         for user in users {
-            if let Some(user) = watched.take(user.as_str()) {
+            if let Some((user, _)) = watched.remove_entry(user.as_str()) {
                 self.unwatch(conn, user);
             }
         }
@@ -65,11 +84,11 @@ impl Subscriptions {
 
     /// Ends all subscriptions of a connection.
     pub(crate) fn remove_all(&self, conn: &Conn) {
-        for user in self
-            .watched
-            .remove(&conn.number)
+        let watched = self.watched.remove(&conn.number);
+        for user in watched
             .map(|(_, users)| users)
             .unwrap_or_default()
+            .into_keys()
         {
             self.unwatch(conn, user);
         }
@@ -91,6 +110,9 @@ impl Subscriptions {
         };
         let mut frames: [Option<bytes::Bytes>; Codec::ALL.len()] = Default::default();
         for conn in watchers {
+            if !self.is_news(&conn, user, platforms) {
+                continue;
+            }
             let frame =
                 frames[conn.codec.index()].get_or_insert_with(|| push(conn.codec, user, platforms));
             conn.send(frame.clone());
