@@ -1,7 +1,7 @@
 //! The file layer: the few operations the log needs, as a trait.
 //!
 //! Durability is explicit: bytes are durable after [`File::fdatasync`], names after [`Files::sync_dir`]. [`OsFiles`] is the
-//! real one; `LossyFiles` (feature `testing`) forgets everything that was not synced.
+//! real one; [`LossyFiles`](crate::lossy::LossyFiles) forgets everything that was not synced.
 
 use std::{
     fs, io,

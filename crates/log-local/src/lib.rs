@@ -11,7 +11,6 @@ mod consumer;
 pub mod files;
 mod format;
 mod group;
-#[cfg(any(test, feature = "testing"))]
 pub mod lossy;
 mod metrics;
 mod offsets;

@@ -1,12 +1,11 @@
 //! A broker that talks TLS only to those whom it knows, by certificate and by password.
 
-mod common;
-
 use std::{collections::BTreeMap, path::Path};
 
-use common::{append, in_time, next, number, options, subscribe};
 use magpie_log_kafka::{KafkaLog, Options};
 use magpie_testdeps::{Kind, Server, certificates};
+
+use crate::common::{append, in_time, next, number, open, options, subscribe};
 
 const PASSWORD: &str = "a password for tests";
 
@@ -69,7 +68,7 @@ async fn a_log_over_tls_with_certificate_and_password() {
         }
     };
 
-    let log = common::open(&with(&[])).await;
+    let log = open(&with(&[])).await;
     let mut consumer = subscribe(&log, "all").await;
     append(&log, "key", 7).await.expect("append");
     let records = next(&mut *consumer).await;

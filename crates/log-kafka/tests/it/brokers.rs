@@ -1,7 +1,5 @@
 //! Brokers that die, hang and are away: what was acknowledged is there, once per key and in order, and appends work again.
 
-mod common;
-
 use std::{
     collections::HashSet,
     sync::{
@@ -12,11 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{append, blocking, by_key, in_time, next, open, options, read_all, subscribe};
 use futures::FutureExt as _;
 use magpie_log::{LogError, MessageLog as _, Topic};
 use magpie_log_kafka::{KafkaLog, Options};
 use magpie_testdeps::{Kind, Server};
+
+use crate::common::{
+    append, blocking, by_key, commit, in_time, next, open, options, read_all, subscribe,
+};
 
 const WRITERS: usize = 12;
 const EACH: usize = 1500;
@@ -57,7 +58,7 @@ async fn consume(log: Arc<KafkaLog>) {
     while seen.len() < WRITERS * EACH {
         let records = next(&mut *consumer).await;
         seen.extend(records.iter().map(|record| record.position));
-        common::commit(&mut *consumer, &records).await;
+        commit(&mut *consumer, &records).await;
     }
 }
 

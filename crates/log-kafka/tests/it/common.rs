@@ -1,16 +1,10 @@
 //! What the tests share: topics of one's own on a broker, numbered records, waiting for a state.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "no test binary uses all of it"
-)]
-
 use std::{
     collections::HashMap,
     future::Future,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,16 +13,26 @@ use std::{
 use bytes::Bytes;
 use magpie_log::{BatchLimits, Consumer, LogError, MessageLog as _, Position, Record, Topic};
 use magpie_log_kafka::{KafkaLog, Options};
-use magpie_testdeps::Server;
+use magpie_testdeps::{Kind, Server};
 
 /// Fails a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// For all tests that do no harm to it.
+pub(crate) static BROKER: LazyLock<Server> = LazyLock::new(|| Server::start(Kind::Kafka));
+
 pub(crate) fn options(server: &Server) -> Options {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     Options {
-        brokers: server.url(),
         prefix: format!("test{}-", NEXT.fetch_add(1, Ordering::Relaxed)),
+        ..options_at(server.url())
+    }
+}
+
+/// Of topics that somebody else has named.
+pub(crate) fn options_at(brokers: String) -> Options {
+    Options {
+        brokers,
         partitions: 6,
         replication: 1,
         ..Options::default()

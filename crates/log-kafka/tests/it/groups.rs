@@ -1,25 +1,23 @@
 //! Members of a group that come, leave, die and hang: somebody has every partition, nothing is missed.
 
-mod common;
-
 use std::{
     collections::{BTreeSet, HashSet},
     io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use common::{append_all, commit, in_time, next, number, open, options, read, subscribe};
 use magpie_log::{BatchLimits, Consumer, MessageLog as _, Topic};
 use magpie_log_kafka::{KafkaLog, Options};
-use magpie_testdeps::{Kind, Server};
 use tokio::sync::Notify;
 
-static BROKER: LazyLock<Server> = LazyLock::new(|| Server::start(Kind::Kafka));
+use crate::common::{
+    BROKER, append_all, commit, in_time, next, number, open, options, options_at, read, subscribe,
+};
 
 /// The numbers that members were handed, with repeats.
 #[derive(Default)]
@@ -203,9 +201,8 @@ const CHILD: &str = "MAGPIE_KAFKA_CHILD";
 fn child_options(of: &str) -> Options {
     let (brokers, prefix) = of.split_once(' ').expect("brokers and prefix");
     Options {
-        brokers: brokers.to_owned(),
         prefix: prefix.to_owned(),
-        ..options(&BROKER)
+        ..options_at(brokers.to_owned())
     }
 }
 
@@ -242,7 +239,7 @@ async fn another_member_takes_over_after_kill_9() {
         let mut child = Command::new(std::env::current_exe().expect("own path"))
             .args([
                 "--exact",
-                "child_consumes_until_killed",
+                "groups::child_consumes_until_killed",
                 "--ignored",
                 "--nocapture",
             ])

@@ -1,19 +1,15 @@
 //! The contract of the message log, run by the Kafka engine on a real broker; every case has topics of its own.
 
 use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use magpie_log::{SharedLog, conformance::Factory};
 use magpie_log_kafka::{KafkaLog, Options};
-use magpie_testdeps::{Kind, Server};
 
-static BROKER: LazyLock<Server> = LazyLock::new(|| Server::start(Kind::Kafka));
+use crate::common::BROKER;
 
 struct Kafka(Options);
 

@@ -178,7 +178,7 @@ fn cycles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
 fn rendered() -> String {
     let all = all_calls();
     let mut text = String::from(
-        "Who calls whom, one RPC a line. Made from the sources by tests/tests/it/calls.rs: UPDATE=1 cargo test -p magpie-tests calls\n\
+        "Who calls whom, one RPC a line. Made from the sources by tests/tests/e2e/calls.rs: UPDATE=1 cargo test -p magpie-tests calls\n\
          The gRPC port forwards every RPC of the contract to its service besides.\n\n",
     );
     for (caller, calls) in &all {

@@ -1,21 +1,19 @@
 //! The steps to topics with another number of partitions: closed, opened again, made anew beside the old ones, deleted.
 
-mod common;
-
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use common::{append, append_all, commit, in_time, number, open, options, read, subscribe};
 use magpie_log::{LogError, MessageLog as _, Topic};
 use magpie_log_kafka::{KafkaLog, Options, Repartition};
-use magpie_testdeps::{Kind, Server};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
 };
 
-static BROKER: LazyLock<Server> = LazyLock::new(|| Server::start(Kind::Kafka));
+use crate::common::{
+    BROKER, append, append_all, commit, in_time, number, open, options, read, subscribe,
+};
 
 fn admin() -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();

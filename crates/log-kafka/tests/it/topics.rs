@@ -1,18 +1,10 @@
 //! Topics that are missing, different or made anew, offsets outside the log, and backlogs that are too large.
 
-mod common;
-
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use common::{append, append_all, commit, in_time, next, number, open, options, read, subscribe};
 use magpie_log::{BatchLimits, LogError, MessageLog as _, Topic};
 use magpie_log_kafka::{KafkaLog, Options, Remembered};
-use magpie_testdeps::{Kind, Server};
 use magpie_types::time::now_ms;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -21,7 +13,9 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _},
 };
 
-static BROKER: LazyLock<Server> = LazyLock::new(|| Server::start(Kind::Kafka));
+use crate::common::{
+    BROKER, append, append_all, commit, in_time, next, number, open, options, read, subscribe,
+};
 
 fn admin() -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
