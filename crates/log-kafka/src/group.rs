@@ -286,11 +286,13 @@ impl Group {
     }
 }
 
+/// A place that only the caller knew is committed at once: nobody would until the next record, and the group would look behind.
 fn owned_from(start: Start) -> Owned {
+    let untold = matches!(start.why, Why::Applied | Why::MadeAnew);
     Owned {
         start: start.offset,
-        committed: None,
-        told: true,
+        committed: untold.then_some(start.offset),
+        told: !untold,
     }
 }
 

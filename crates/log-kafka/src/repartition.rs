@@ -30,6 +30,8 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long brokers that have taken a change may need to show it: only the operator waits.
+const SETTLE: Duration = Duration::from_secs(60);
 /// The topics that change; the others have one partition for ever.
 const MOVED: [Topic; 3] = [Topic::Inbound, Topic::Stored, Topic::Offline];
 
@@ -114,7 +116,7 @@ impl Repartition {
             if !shown.iter().any(|topic| names.contains(&topic.name)) {
                 return Ok(());
             }
-            if started.elapsed() > self.options.request_timeout {
+            if started.elapsed() > SETTLE {
                 return Err(failed("the brokers still show them".to_owned()));
             }
             tokio::time::sleep(PAUSE).await;
@@ -179,10 +181,10 @@ fn wait_closed(options: &Options) -> Result<()> {
         ))
     };
     let (tell, told) = mpsc::channel();
-    let timeout = options.request_timeout;
+    let timeout = options.request_timeout.as_millis();
     let mut config = options.admin();
     config.set("acks", "all");
-    config.set("message.timeout.ms", timeout.as_millis().to_string());
+    config.set("message.timeout.ms", timeout.to_string());
     let producer: BaseProducer<Told> = config
         .create_with_context(Told(tell))
         .map_err(|e| failed(e.to_string()))?;
@@ -207,7 +209,7 @@ fn wait_closed(options: &Options) -> Result<()> {
                     break;
                 }
                 Err(e) => return Err(failed(e.to_string())),
-                Ok(()) if started.elapsed() > timeout => {
+                Ok(()) if started.elapsed() > SETTLE => {
                     return Err(failed("it still takes records".to_owned()));
                 }
                 Ok(()) => std::thread::sleep(PAUSE),

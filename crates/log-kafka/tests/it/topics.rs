@@ -236,12 +236,35 @@ async fn a_group_without_offsets_starts_where_the_caller_says() {
     let options = Options {
         start: Some(Arc::new(|topic, group, _incarnation, partition| {
             assert_eq!((topic, partition), (Topic::Inbound, 0));
-            (group == "knows").then_some(30)
+            match group {
+                "knows" => Some(30),
+                "finished" => Some(50),
+                _ => None,
+            }
         })),
         ..one_partition()
     };
     let log = open(&options).await;
     append_all(&log, 1, 0..50).await;
+    // What the caller knows is committed, though no record follows: others see that the group has nothing left to do.
+    let mut finished = subscribe(&log, "finished").await;
+    let other = open(&options).await;
+    let caught_up = async {
+        while other
+            .backlog(Topic::Inbound, "finished")
+            .await
+            .expect("a backlog")
+            .records
+            > 0
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        batch = finished.next() => panic!("{batch:?}"),
+        () = in_time("the commit", caught_up) => {}
+    }
+    other.close().await.expect("close");
     for (group, first) in [("knows", 30), ("new", 0)] {
         let mut consumer = subscribe(&log, group).await;
         let records = read(&mut *consumer, 50 - first).await;
