@@ -454,7 +454,7 @@ async fn bodies_that_do_not_arrive_keep_nobody_else_out() {
     world.admin().await;
     // They are still taken for what they may become.
     for socket in &mut slow {
-        socket.write_all(b"\"a\":\"b\"").await.unwrap();
+        socket.write_all(b"\"a\":\"b\"}").await.unwrap();
         let mut answer = vec![0; 12];
         socket.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, b"HTTP/1.1 200");

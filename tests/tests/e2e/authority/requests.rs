@@ -3,7 +3,7 @@
 use magpie_api::routes::Access::{self, Admin, Any, Member, Own};
 use serde_json::{Value, json};
 
-use super::world::Place;
+use super::world::{OTHER_ADMIN, Place};
 
 /// Calls that answer the wrong caller without an error, and without what he may not see.
 pub(super) const SILENT: &[&str] = &[
@@ -114,7 +114,7 @@ fn page() -> Value {
 
 fn auth(method: &str, at: &Place) -> Value {
     match method {
-        "get_admin_token" => json!({"secret": at.secret, "userID": "imAdmin"}),
+        "get_admin_token" => json!({"secret": at.secret, "userID": OTHER_ADMIN}),
         "parse_token" => json!({"token": at.token}),
         "invalidate_token" => {
             json!({"preservedToken": at.token, "userID": "alice", "platformID": 3})
