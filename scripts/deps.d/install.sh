@@ -91,11 +91,11 @@ fetch_kafka() {
 }
 
 say_mongo() { say "mongo: building SecantusDB $mongo_version (about 6 minutes of processor time, once)"; }
-# The build folder stays until the end, so that an interrupted build goes on where it was. It does without most of the optimisation
+# The build folder stays until the end, so that an interrupted build goes on where it was. It does without the optimisation over crates
 # that its release profile asks for, which takes long and which tests do not need.
 fetch_mongo() {
   cd "$cache" && CARGO_TARGET_DIR=$mongo_home.build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 nice cargo install secantus-mdb --version "=$mongo_version" \
+    nice cargo install secantus-mdb --version "=$mongo_version" \
     --ignore-rust-version --root "$1" && rm -rf "$mongo_home.build"
 }
 

@@ -288,7 +288,7 @@ impl Group {
 
 /// A place that only the caller knew is committed at once: nobody would until the next record, and the group would look behind.
 fn owned_from(start: Start) -> Owned {
-    let untold = matches!(start.why, Why::Applied | Why::MadeAnew);
+    let untold = start.why == Why::Applied;
     Owned {
         start: start.offset,
         committed: untold.then_some(start.offset),
