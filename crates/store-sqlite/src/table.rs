@@ -4,7 +4,11 @@
 //! keys then touch small index pages only. A document without one lives inside its key's tree (`WITHOUT ROWID`): one tree to
 //! search instead of two. Plain indexes end with the key fields, so that a page is ordered by the index alone.
 
-use std::{collections::HashMap, fmt::Write, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use magpie_store::{Index, Key, Kind, Row, Schema, StoreError, Value, store::order_of};
 use rusqlite::{
@@ -27,6 +31,8 @@ pub(crate) struct Table {
     pub(crate) replace: String,
     /// For each unique index, key first: a statement that finds a row with the same values (numbered as in the row).
     pub(crate) probes: Vec<(&'static Index, String)>,
+    /// The upserts that were asked for, one for each place in the code that writes one.
+    upserts: Mutex<HashMap<(Option<usize>, &'static [usize]), Arc<str>>>,
     columns: String,
 }
 
@@ -95,12 +101,26 @@ impl Table {
             delete_at,
             replace,
             probes,
+            upserts: Mutex::default(),
             columns,
         }
     }
 
+    /// Insert, or raise `fields`; with a version, insert, or set `fields` if it is lower.
+    pub(crate) fn upsert(&self, version: Option<usize>, fields: &'static [usize]) -> Arc<str> {
+        let mut upserts = self.upserts.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = upserts.entry((version, fields)).or_insert_with(|| {
+            let sql = match version {
+                Some(version) => self.newer_sql(version, fields),
+                None => self.max_sql(fields),
+            };
+            sql.into()
+        });
+        Arc::clone(sql)
+    }
+
     /// Insert, or raise `fields`; a row that would not change is not written.
-    pub(crate) fn max_sql(&self, fields: &[usize]) -> String {
+    fn max_sql(&self, fields: &[usize]) -> String {
         let insert = self.insert.trim_end_matches(" ON CONFLICT DO NOTHING");
         let key = names(self.schema, self.schema.key.fields);
         if fields.is_empty() {
@@ -122,7 +142,7 @@ impl Table {
     }
 
     /// Insert, or set `fields` and `version` if `version` is lower.
-    pub(crate) fn newer_sql(&self, version: usize, fields: &[usize]) -> String {
+    fn newer_sql(&self, version: usize, fields: &[usize]) -> String {
         let insert = self.insert.trim_end_matches(" ON CONFLICT DO NOTHING");
         let key = names(self.schema, self.schema.key.fields);
         let set = fields

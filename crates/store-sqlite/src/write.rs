@@ -131,7 +131,7 @@ impl<'c> Batch<'c> {
             } => {
                 self.rows += 1;
                 let table = table_of(self.tables, schema)?;
-                let sql = table.newer_sql(*version, fields);
+                let sql = table.upsert(Some(*version), fields);
                 self.execute(table, &sql, row).map(|_| ())
             }
             Follow::InsertIfAbsent { schema, row } => {
@@ -144,15 +144,11 @@ impl<'c> Batch<'c> {
 
     /// Writes what was gathered; the last step before the commit.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        let mut statements: HashMap<(&'static str, &'static [usize]), String> = HashMap::new();
         for ((collection, fields, _), row) in std::mem::take(&mut self.raises) {
             let Some(table) = self.tables.get(collection) else {
                 continue;
             };
-            let sql = statements
-                .entry((collection, fields))
-                .or_insert_with(|| table.max_sql(fields));
-            self.execute(table, sql, &row)?;
+            self.execute(table, &table.upsert(None, fields), &row)?;
         }
         Ok(())
     }

@@ -178,16 +178,21 @@ impl Hub {
         }
     }
 
-    /// A call to another service, with its time limit.
-    pub(crate) async fn bounded<T>(
-        &self,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Result<T> {
-        match tokio::time::timeout(self.config.request_timeout(), call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(from_status(status)),
-            Err(elapsed) => {
-                Err(Error::new(Code::INTERNAL, "the request took too long").with_source(elapsed))
+    /// A call to another service, with its time limit. It is boxed at once: a call is ten kilobytes, and whoever holds it would
+    /// copy them each time that he is moved.
+    pub(crate) fn bounded<T, C>(&self, call: C) -> impl Future<Output = Result<T>> + use<T, C>
+    where
+        C: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let timed = tokio::time::timeout(self.config.request_timeout(), Box::pin(call));
+        async {
+            match timed.await {
+                Ok(Ok(answer)) => Ok(answer.into_inner()),
+                Ok(Err(status)) => Err(from_status(status)),
+                Err(elapsed) => {
+                    Err(Error::new(Code::INTERNAL, "the request took too long")
+                        .with_source(elapsed))
+                }
             }
         }
     }

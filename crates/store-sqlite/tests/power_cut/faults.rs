@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::vfs::{Fault, cut_power, install, set_fault};
+use crate::vfs::{Fault, cut_power, install, kill, set_fault};
 use magpie_store::{
     Document, Documents, Follow, Outcome, Page, RunItem, SharedStore, Store, StoreError,
     conformance::{Counter, Item},
@@ -132,6 +132,30 @@ async fn full_disk_refuses_writes_and_nothing_else() {
 async fn failed_sync_is_never_acknowledged() {
     let text = refused_while(Fault::NoSync).await;
     assert!(text.contains("i/o error"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_process_left_unsynced_is_synced_before_anybody_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let write = async |first: i64| {
+        let run = vec![vec![place("s", first)]];
+        store.insert_runs(Item::SCHEMA, run).await
+    };
+    write(1).await.unwrap();
+    set_fault(folder.path(), Some(Fault::NoSync));
+    let refused = write(2).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    let (killed, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    kill(folder.path(), killed.path());
+    let survivor = open(killed.path()).await;
+    let seen = stored(&survivor, "s").await;
+    assert_eq!(seen, [1, 2], "the write was not in the page cache");
+    cut_power(killed.path(), after.path(), || false);
+    assert_eq!(stored(&open(after.path()).await, "s").await, seen);
 }
 
 /// Writes meet the fault and say so; afterwards the same writes work, and what was refused left nothing behind.
