@@ -7,7 +7,7 @@ use std::{
 };
 
 use magpie_store::StoreError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{Options, error::unavailable, wal_file};
 
@@ -122,7 +122,13 @@ pub(crate) fn open_more(
     open().map_err(|e| unavailable(&e))
 }
 
-fn configure(conn: &Connection, options: &Options, cache: usize) -> rusqlite::Result<()> {
+pub(crate) fn configure(
+    conn: &Connection,
+    options: &Options,
+    cache: usize,
+) -> rusqlite::Result<()> {
+    // A plan is for every value of its parameters; else each page is planned anew, for another value of its LIMIT.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.busy_timeout(options.busy_timeout)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update(None, "synchronous", "FULL")?;

@@ -153,8 +153,10 @@ fn list(schema: &Schema, fields: &[usize], suffix: &str) -> String {
 mod tests {
     use magpie_store::{Document, conformance::Item, documents::Message};
 
+    use rusqlite::StatementStatus;
+
     use super::*;
-    use crate::{prepare::prepare, table::Table};
+    use crate::{Options, connection::configure, prepare::prepare, table::Table};
 
     fn plan(schema: &'static Schema, page: &Page) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
@@ -218,5 +220,24 @@ mod tests {
             plan(Message::SCHEMA, &pull)
                 .contains("messages.by_seq (conversation_id=? AND seq>? AND seq<?)")
         );
+    }
+
+    #[test]
+    fn a_page_is_planned_once() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        configure(&conn, &Options::default(), 1 << 20).unwrap();
+        prepare(&mut conn, &[Item::SCHEMA]).unwrap();
+        let table = Table::new(Item::SCHEMA);
+        let page = |limit: usize| Page::of("by_place", vec![Value::from("a")], limit).between(1, 5);
+        let (sql, _) = page_sql(&table, &page(1)).unwrap();
+        let mut statement = conn.prepare(&sql).unwrap();
+        for limit in 1..9 {
+            let (_, values) = page_sql(&table, &page(limit)).unwrap();
+            let mut rows = statement
+                .query(params_from_iter(values.iter().map(Sql)))
+                .unwrap();
+            assert!(rows.next().unwrap().is_none());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }
