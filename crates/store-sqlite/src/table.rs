@@ -19,6 +19,9 @@ use rusqlite::{
 /// The prepared collections by name.
 pub(crate) type Tables = HashMap<&'static str, Arc<Table>>;
 
+/// The version that an upsert compares, if it does, and the fields that it sets.
+type Upsert = (Option<usize>, &'static [usize]);
+
 /// The prepared form of one schema.
 pub(crate) struct Table {
     pub(crate) schema: &'static Schema,
@@ -32,7 +35,7 @@ pub(crate) struct Table {
     /// For each unique index, key first: a statement that finds a row with the same values (numbered as in the row).
     pub(crate) probes: Vec<(&'static Index, String)>,
     /// The upserts that were asked for, one for each place in the code that writes one.
-    upserts: Mutex<HashMap<(Option<usize>, &'static [usize]), Arc<str>>>,
+    upserts: Mutex<HashMap<Upsert, Arc<str>>>,
     columns: String,
 }
 

@@ -143,16 +143,21 @@ impl Service {
         }
     }
 
-    /// Whether the user takes part in the conversation. A user's own stream `n_u_u` needs no record, but a pair may have it:
-    /// `n_a_b_a_b` is of user `a_b`, or of `a` and `b_a_b`, whoever came first.
-    pub(crate) async fn part(&self, user: &str, conversation: &ConversationId) -> Result<Part> {
-        let participants = self.cache.participants(&self.deps, conversation.stem());
-        let part = match participants.await? {
-            Some(p) if !p.group_id.is_empty() => return Ok(Part::OfGroup),
-            Some(p) => p.first == user || p.second == user,
-            None => *conversation == ConversationId::notifications(user, user),
+    /// What the user has to do with each of these conversations. A user's own stream `n_u_u` needs no record, but a pair may have
+    /// it: `n_a_b_a_b` is of user `a_b`, or of `a` and `b_a_b`, whoever came first.
+    async fn parts(&self, user: &str, conversations: &[ConversationId]) -> Result<Vec<Part>> {
+        let stems: Vec<&str> = conversations.iter().map(ConversationId::stem).collect();
+        let participants = self.cache.participants_of(&self.deps, &stems).await?;
+        let part = |(participants, conversation): (Option<Arc<Participants>>, &ConversationId)| {
+            let takes = match participants {
+                Some(p) if !p.group_id.is_empty() => return Part::OfGroup,
+                Some(p) => p.first == user || p.second == user,
+                None => *conversation == ConversationId::notifications(user, user),
+            };
+            if takes { Part::Takes } else { Part::None }
         };
-        Ok(if part { Part::Takes } else { Part::None })
+        let each = participants.into_iter().zip(conversations);
+        Ok(each.map(part).collect())
     }
 
     /// Those of a user's conversations that he takes part in, or has taken part in as a member. A record proves neither: he can make one
@@ -188,33 +193,58 @@ impl Service {
         Ok(own)
     }
 
-    /// The conversation as `user` sees it, or `None` if he takes no part in it (administrators do in all).
-    pub(crate) async fn view(
+    /// The conversations as `user` sees them, in their order; `None` for one that he takes no part in (administrators do in all).
+    pub(crate) async fn views(
+        &self,
+        ctx: &Context,
+        user: &str,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<Option<View>>> {
+        let parts = if ctx.is_admin() {
+            vec![Part::Takes; conversations.len()]
+        } else {
+            self.parts(user, conversations).await?
+        };
+        self.views_of(user, conversations, parts).await
+    }
+
+    /// The same where it is known what he has to do with them.
+    pub(crate) async fn views_of(
+        &self,
+        user: &str,
+        conversations: &[ConversationId],
+        parts: Vec<Part>,
+    ) -> Result<Vec<Option<View>>> {
+        let store = &self.deps.store;
+        // In this order: a message raises both at once, and nobody has read more than there is.
+        let keys = conversations.iter().map(|c| key![user, c.as_str()]);
+        let seqs: Vec<Option<UserSeq>> = store.find_many(keys.collect()).await?;
+        let keys = conversations.iter().map(|c| key![c.as_str()]);
+        let heads: Vec<Option<Head>> = store.find_many(keys.collect()).await?;
+        let each = conversations
+            .iter()
+            .zip(parts)
+            .zip(seqs.into_iter().zip(heads));
+        let views = each.map(|((conversation, part), (seqs, head))| {
+            let id = conversation.as_str();
+            let view = View {
+                head: head.unwrap_or_else(|| empty_head(id)),
+                seqs: seqs.unwrap_or_else(|| empty_user_seq(user, id)),
+            };
+            part.admits(&view.seqs).then_some(view)
+        });
+        Ok(views.collect())
+    }
+
+    /// One conversation as `user` sees it.
+    async fn view(
         &self,
         ctx: &Context,
         user: &str,
         conversation: &ConversationId,
     ) -> Result<Option<View>> {
-        let part = if ctx.is_admin() {
-            Part::Takes
-        } else {
-            self.part(user, conversation).await?
-        };
-        if part == Part::None {
-            return Ok(None);
-        }
-        let view = self.load_view(user, conversation.as_str()).await?;
-        Ok(Some(view).filter(|view| part.admits(&view.seqs)))
-    }
-
-    pub(crate) async fn load_view(&self, user: &str, conversation: &str) -> Result<View> {
-        // In this order: a message raises both at once, and nobody has read more than there is.
-        let seqs: Option<UserSeq> = self.deps.store.find(key![user, conversation]).await?;
-        let head: Option<Head> = self.deps.store.find(key![conversation]).await?;
-        Ok(View {
-            head: head.unwrap_or_else(|| empty_head(conversation)),
-            seqs: seqs.unwrap_or_else(|| empty_user_seq(user, conversation)),
-        })
+        let one = std::slice::from_ref(conversation);
+        Ok(self.views(ctx, user, one).await?.pop().flatten())
     }
 
     /// Like [`view`](Self::view), for requests that change something: 1004 for a stranger, and waits until the head has

@@ -13,7 +13,7 @@ use std::{
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_service::{Deps, invalidation::Stale};
 use magpie_store::{
-    Document as _, Documents as _, Value,
+    Document as _, Documents as _, Key, Value,
     documents::{Black, Conversation, Friend, Group, GroupMember, Message, Participants, User},
     key,
 };
@@ -268,11 +268,28 @@ impl Caches {
         deps: &Deps,
         stem: &str,
     ) -> Result<Option<Arc<Participants>>> {
-        if let Some(hit) = self.participants.get(stem) {
-            return Ok(Some(hit));
+        let mut found = self.participants_of(deps, &[stem]).await?;
+        Ok(found.pop().flatten())
+    }
+
+    /// The participants of these stems, in their order.
+    pub(crate) async fn participants_of(
+        &self,
+        deps: &Deps,
+        stems: &[&str],
+    ) -> Result<Vec<Option<Arc<Participants>>>> {
+        let hits = stems.iter().map(|stem| self.participants.get(*stem));
+        let mut all: Vec<_> = hits.collect();
+        let missing = stems.iter().zip(&all).filter(|(_, hit)| hit.is_none());
+        let missing: Vec<Key> = missing.map(|(stem, _)| key![*stem]).collect();
+        if missing.is_empty() {
+            return Ok(all);
         }
-        let found: Option<Participants> = deps.store.find(key![stem]).await?;
-        Ok(found.map(|p| self.keep_participants(p)))
+        let mut read = deps.store.find_many(missing).await?.into_iter();
+        for hit in all.iter_mut().filter(|hit| hit.is_none()) {
+            *hit = read.next().flatten().map(|p| self.keep_participants(p));
+        }
+        Ok(all)
     }
 
     pub(crate) fn keep_participants(&self, p: Participants) -> Arc<Participants> {

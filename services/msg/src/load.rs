@@ -5,6 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
+use futures::{future::try_join_all, try_join};
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_store::{
     Documents as _, Page,
@@ -92,43 +93,89 @@ struct ReadSeqs {
 }
 
 impl Service {
-    pub(crate) async fn reader<'a>(
+    /// Readers of these conversations, in their order.
+    pub(crate) async fn readers<'a>(
         &'a self,
         user: &'a str,
-        conversation: &'a ConversationId,
-    ) -> Result<Reader<'a>> {
-        Ok(Reader {
-            service: self,
-            user,
-            conversation,
-            read: self.read_by(user, conversation).await?,
-        })
-    }
-
-    async fn read_by(&self, user: &str, conversation: &ConversationId) -> Result<ReadSeqs> {
-        if !conversation.as_str().starts_with("si_") {
-            return Ok(ReadSeqs::default());
+        conversations: impl IntoIterator<Item = &'a ConversationId>,
+    ) -> Result<Vec<Reader<'a>>> {
+        let conversations: Vec<_> = conversations.into_iter().collect();
+        let is_pair = |c: &ConversationId| c.as_str().starts_with("si_");
+        let stems = conversations
+            .iter()
+            .filter(|c| is_pair(c))
+            .map(|c| c.stem());
+        let stems: Vec<&str> = stems.collect();
+        let participants = self.cache.participants_of(&self.deps, &stems).await?;
+        let mut participants = participants.into_iter();
+        let mut keys = Vec::new();
+        let mut pairs = Vec::with_capacity(conversations.len());
+        for conversation in &conversations {
+            let pair = is_pair(conversation).then(|| participants.next().flatten());
+            pairs.push(pair.flatten().inspect(|p| {
+                let peer = if p.first == user { &p.second } else { &p.first };
+                let id = conversation.as_str();
+                keys.extend([key![peer.as_str(), id], key![user, id]]);
+            }));
         }
-        let Some(p) = self
-            .cache
-            .participants(&self.deps, conversation.stem())
-            .await?
-        else {
-            return Ok(ReadSeqs::default());
-        };
-        let peer = if p.first == user { &p.second } else { &p.first };
-        let id = conversation.as_str();
-        let both: Vec<Option<UserSeq>> = self
-            .deps
-            .store
-            .find_many(vec![key![peer.as_str(), id], key![user, id]])
-            .await?;
-        let mut read = both.into_iter().map(|s| s.map_or(0, |s| s.marked_seq));
-        Ok(ReadSeqs {
-            peer: read.next().unwrap_or(0),
-            own: read.next().unwrap_or(0),
-        })
+        let seqs: Vec<Option<UserSeq>> = self.deps.store.find_many(keys).await?;
+        let mut marked = seqs.into_iter().map(|s| s.map_or(0, |s| s.marked_seq));
+        let readers = conversations
+            .into_iter()
+            .zip(pairs)
+            .map(|(conversation, pair)| {
+                let mut next = || pair.as_ref().and_then(|_| marked.next()).unwrap_or(0);
+                Reader {
+                    service: self,
+                    user,
+                    conversation,
+                    read: ReadSeqs {
+                        peer: next(),
+                        own: next(),
+                    },
+                }
+            });
+        Ok(readers.collect())
     }
+}
+
+/// The seqs of a range that are read first: the newest.
+fn newest_step(range: &RangeInclusive<i64>) -> RangeInclusive<i64> {
+    (range.end() - STEP + 1).max(*range.start())..=*range.end()
+}
+
+/// How many of the first ranges are read at the same time: as many as have no more messages than one long range is read of.
+fn together(wanted: &[(Reader<'_>, RangeInclusive<i64>)]) -> usize {
+    let mut messages = 0;
+    let short = wanted.iter().take_while(|(_, range)| {
+        messages += range.end() - newest_step(range).start() + 1;
+        messages <= STEP
+    });
+    short.count().max(1)
+}
+
+/// The messages of several ranges, those of each from the newest down as far as the budget goes, and whether that is all of it. Ranges
+/// that the budget does not reach are left out.
+pub(crate) async fn newest_of_each(
+    wanted: &[(Reader<'_>, RangeInclusive<i64>)],
+    budget: &mut Budget,
+) -> Result<Vec<(Vec<MsgData>, bool)>> {
+    let mut found = Vec::with_capacity(wanted.len());
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let (wave, later) = rest.split_at(together(rest));
+        let steps = wave
+            .iter()
+            .map(|(reader, range)| reader.load(newest_step(range)));
+        for ((reader, range), newest) in wave.iter().zip(try_join_all(steps).await?) {
+            if budget.is_spent() {
+                return Ok(found);
+            }
+            found.push(reader.newest(range, newest, budget).await?);
+        }
+        rest = later;
+    }
+    Ok(found)
 }
 
 impl Reader<'_> {
@@ -137,10 +184,10 @@ impl Reader<'_> {
         let (low, high) = (*range.start(), *range.end());
         let (store, id) = (&self.service.deps.store, self.conversation.as_str());
         let limit = usize::try_from(high - low + 1).unwrap_or(0);
-        let page = Page::of("by_seq", key![id], limit).between(low, high);
-        let stored: Vec<Message> = store.list(page).await?;
-        let page = Page::of("key", key![self.user, id], limit).between(low, high);
-        let hidden: Vec<Hidden> = store.list(page).await?;
+        let stored = Page::of("by_seq", key![id], limit).between(low, high);
+        let hidden = Page::of("key", key![self.user, id], limit).between(low, high);
+        let (stored, hidden): (Vec<Message>, Vec<Hidden>) =
+            try_join!(store.list(stored), store.list(hidden))?;
         let hidden: HashSet<i64> = hidden.into_iter().map(|h| h.seq).collect();
         let mut by_seq: HashMap<i64, Message> = stored.into_iter().map(|m| (m.seq, m)).collect();
         let shown: Result<Vec<MsgData>> = range
@@ -163,26 +210,32 @@ impl Reader<'_> {
         Ok(shown)
     }
 
-    /// The messages of a range, ascending, from the newest down as far as the budget goes, and whether that is all of it.
-    pub(crate) async fn newest(
+    /// The messages of a range, ascending, from the newest down as far as the budget goes, and whether that is all of it. The first step
+    /// is read already.
+    async fn newest(
         &self,
-        range: RangeInclusive<i64>,
+        range: &RangeInclusive<i64>,
+        mut step: Vec<MsgData>,
         budget: &mut Budget,
     ) -> Result<(Vec<MsgData>, bool)> {
-        let (low, mut high) = (*range.start(), *range.end());
+        let low = *range.start();
+        let mut left = range.clone();
         let mut found = Vec::new();
-        'all: while high >= low {
-            let from = (high - STEP + 1).max(low);
-            for msg in self.load(from..=high).await?.into_iter().rev() {
+        'all: loop {
+            for msg in step.into_iter().rev() {
                 if !budget.take(&msg) {
                     break 'all;
                 }
                 found.push(msg);
             }
-            high = from - 1;
+            left = low..=newest_step(&left).start() - 1;
+            if left.is_empty() {
+                break;
+            }
+            step = self.load(newest_step(&left)).await?;
         }
         found.reverse();
-        Ok((found, high < low))
+        Ok((found, left.is_empty()))
     }
 
     /// The messages of a list in its order, as far as the budget goes.

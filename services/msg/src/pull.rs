@@ -3,7 +3,10 @@
 //! Every answer has a budget of bytes. A range beyond it keeps its newest messages, a list its first ones, and the conversations
 //! after that come empty or not at all: seqs without an answer are gaps to a client, which it asks for again when it shows them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ops::RangeInclusive,
+};
 
 use magpie_proto::openim::{
     msg::{
@@ -15,7 +18,11 @@ use magpie_proto::openim::{
 use magpie_service::Context;
 use magpie_types::{ConversationId, Error, Result, msg::status};
 
-use crate::{Service, access::Window, load::Budget};
+use crate::{
+    Service,
+    access::Window,
+    load::{Budget, newest_of_each},
+};
 
 const DESCENDING: i32 = 1;
 /// How many messages back a search for a visible last message reads per step.
@@ -53,22 +60,19 @@ impl Service {
     ) -> Result<GetMsgByConversationIDsResp> {
         ctx.require_admin()?;
         self.check_pulled(req.conversation_i_ds.len())?;
-        let mut resp = GetMsgByConversationIDsResp::default();
+        let seq = |id: &String| req.max_seqs.get(id).copied();
+        let ids = req.conversation_i_ds.iter();
+        let asked = ids.filter_map(|id| Some((ConversationId::trusted(id.as_str()), seq(id)?)));
+        let asked: Vec<_> = asked.collect();
+        let readers = self.readers("", asked.iter().map(|(c, _)| c)).await?;
+        let seqs = asked.iter().map(|(_, seq)| *seq..=*seq);
+        let wanted: Vec<_> = readers.into_iter().zip(seqs).collect();
         let mut budget = Budget::new(self.config.max_pull_bytes);
-        for id in req.conversation_i_ds {
-            let Some(seq) = req.max_seqs.get(&id).copied() else {
-                continue;
-            };
-            let conversation = ConversationId::trusted(id.as_str());
-            let reader = self.reader("", &conversation).await?;
-            for msg in reader.load(seq..=seq).await? {
-                if budget.take(&msg) {
-                    resp.msg_datas.insert(id.clone(), msg);
-                }
-            }
-            if budget.is_spent() {
-                break;
-            }
+        let mut resp = GetMsgByConversationIDsResp::default();
+        let found = newest_of_each(&wanted, &mut budget).await?;
+        for ((conversation, _), (msgs, _)) in asked.iter().zip(found) {
+            let named = msgs.into_iter().map(|msg| (conversation.to_string(), msg));
+            resp.msg_datas.extend(named);
         }
         Ok(resp)
     }
@@ -80,49 +84,40 @@ impl Service {
     ) -> Result<PullMessageBySeqsResp> {
         ctx.require_self(&req.user_id)?;
         self.check_pulled(req.seq_ranges.len())?;
-        let mut resp = PullMessageBySeqsResp::default();
+        let ranges = last_of_each(req.seq_ranges);
+        let was_asked = !ranges.is_empty();
+        let parse =
+            |range: SeqRange| Some((ConversationId::parse(&range.conversation_id).ok()?, range));
+        let (conversations, ranges): (Vec<_>, Vec<_>) =
+            ranges.into_iter().filter_map(parse).unzip();
+        let views = self.views(ctx, &req.user_id, &conversations).await?;
+        if was_asked && views.iter().all(Option::is_none) {
+            return Err(Error::no_permission(
+                "the user takes part in none of these conversations",
+            ));
+        }
+        let each = conversations.iter().zip(ranges).zip(views);
+        let asked = each.filter_map(|((conversation, range), view)| {
+            let window = view?.window();
+            let seqs = self.pulled(conversation, &range, window)?;
+            Some((conversation, range, window, seqs))
+        });
+        let asked: Vec<_> = asked.collect();
+        let of = asked.iter().map(|(conversation, ..)| *conversation);
+        let readers = self.readers(&req.user_id, of).await?;
+        let seqs = asked.iter().map(|(.., seqs)| seqs.clone());
+        let wanted: Vec<_> = readers.into_iter().zip(seqs).collect();
         let mut budget = Budget::new(self.config.max_pull_bytes);
-        let (mut asked, mut refused) = (0, 0);
-        for range in last_of_each(req.seq_ranges) {
-            if budget.is_spent() {
-                break;
-            }
-            asked += 1;
-            let Ok(conversation) = ConversationId::parse(&range.conversation_id) else {
-                refused += 1;
-                continue;
-            };
-            let Some(view) = self.view(ctx, &req.user_id, &conversation).await? else {
-                refused += 1;
-                continue;
-            };
-            let window = view.window();
-            let mut low = range.begin.max(window.low);
-            let high = range.end.min(window.high);
-            if high < low {
-                continue;
-            }
-            let most = if conversation.is_notification_stream() {
-                i64::MAX
-            } else {
-                range.num.max(0)
-            };
-            low = low.max(
-                high.saturating_sub(most.min(self.max_pull()))
-                    .saturating_add(1),
-            );
-            if high < low {
-                continue;
-            }
-            let reader = self.reader(&req.user_id, &conversation).await?;
-            let (msgs, whole) = reader.newest(low..=high, &mut budget).await?;
+        let mut resp = PullMessageBySeqsResp::default();
+        let found = newest_of_each(&wanted, &mut budget).await?;
+        for ((conversation, range, window, _), (msgs, whole)) in asked.iter().zip(found) {
             let is_end = if req.order == DESCENDING {
                 whole && range.begin <= window.low
             } else {
                 window.high <= range.end
             };
             put(
-                &conversation,
+                conversation,
                 PullMsgs {
                     msgs,
                     is_end,
@@ -132,12 +127,26 @@ impl Service {
                 &mut resp.notification_msgs,
             );
         }
-        if asked > 0 && refused == asked {
-            return Err(Error::no_permission(
-                "the user takes part in none of these conversations",
-            ));
-        }
         Ok(resp)
+    }
+
+    /// What a range asks for of what the user may see; `None` if that is nothing.
+    fn pulled(
+        &self,
+        conversation: &ConversationId,
+        range: &SeqRange,
+        window: Window,
+    ) -> Option<RangeInclusive<i64>> {
+        let high = range.end.min(window.high);
+        let most = if conversation.is_notification_stream() {
+            i64::MAX
+        } else {
+            range.num.max(0)
+        };
+        let most = most.min(self.max_pull());
+        let low = range.begin.max(window.low);
+        let low = low.max(high.saturating_sub(most).saturating_add(1));
+        (low <= high).then_some(low..=high)
     }
 
     pub(crate) async fn pull_seqs(
@@ -154,17 +163,21 @@ impl Service {
                 self.config.max_pull
             )));
         }
+        let ids = req.conversations.iter().map(|c| c.conversation_id.as_str());
+        let conversations: Vec<_> = ids.map(ConversationId::trusted).collect();
+        let views = self.views(ctx, &req.user_id, &conversations).await?;
+        let readers = self.readers(&req.user_id, &conversations).await?;
         let mut resp = GetSeqMessageResp::default();
         let mut budget = Budget::new(self.config.max_pull_bytes);
-        for asked in req.conversations {
+        let each = conversations.iter().zip(views).zip(&readers);
+        for (asked, ((conversation, view), reader)) in req.conversations.into_iter().zip(each) {
             // Every conversation asked for has an entry: TypeScript clients read it unchecked. They don't see one whose value is
             // the default, which has no bytes; so what asks for nothing that could be there is told that this is the end.
-            let conversation = ConversationId::trusted(asked.conversation_id);
             let mut pulled = PullMsgs {
                 is_end: true,
                 ..PullMsgs::default()
             };
-            if let Some(view) = self.view(ctx, &req.user_id, &conversation).await? {
+            if let Some(view) = view {
                 let Window { low, high } = view.window();
                 pulled.is_end = !asked.seqs.iter().any(|seq| (low..=high).contains(seq));
                 let (below, above) = asked
@@ -184,7 +197,6 @@ impl Service {
                     .filter(|s| (low..=high).contains(s) && seen.insert(*s))
                     .collect();
                 if !seqs.is_empty() && !budget.is_spent() {
-                    let reader = self.reader(&req.user_id, &conversation).await?;
                     pulled.msgs = reader.listed(&seqs, &mut budget).await?;
                 }
                 if pulled.msgs.len() < seqs.len() {
@@ -192,7 +204,7 @@ impl Service {
                 }
             }
             put(
-                &conversation,
+                conversation,
                 pulled,
                 &mut resp.msgs,
                 &mut resp.notification_msgs,
@@ -211,17 +223,16 @@ impl Service {
         let mut resp = GetLastMessageResp::default();
         let mut budget = Budget::new(self.config.max_pull_bytes);
         let ids: BTreeSet<String> = req.conversation_i_ds.into_iter().collect();
-        let mut steps = ids.len() + self.config.max_pull;
-        for id in ids {
+        let conversations: Vec<_> = ids.into_iter().map(ConversationId::trusted).collect();
+        let views = self.views(ctx, &req.user_id, &conversations).await?;
+        let readers = self.readers(&req.user_id, &conversations).await?;
+        let mut steps = conversations.len() + self.config.max_pull;
+        for ((conversation, view), reader) in conversations.iter().zip(views).zip(&readers) {
             if budget.is_spent() {
                 break;
             }
-            let conversation = ConversationId::trusted(id);
-            let Some(view) = self.view(ctx, &req.user_id, &conversation).await? else {
-                continue;
-            };
+            let Some(view) = view else { continue };
             let Window { low, mut high } = view.window();
-            let reader = self.reader(&req.user_id, &conversation).await?;
             let mut width = 1;
             while high >= low && steps > 0 {
                 steps -= 1;

@@ -19,10 +19,7 @@ use magpie_store::{
 };
 use magpie_types::{ConversationId, Result};
 
-use crate::{
-    Service,
-    access::{Part, View, empty_head, empty_user_seq},
-};
+use crate::{Service, access::Part};
 
 impl Service {
     pub(crate) async fn max_seqs_of_user(
@@ -97,47 +94,26 @@ impl Service {
                 .collect();
         }
         let listed = !req.conversation_i_ds.is_empty();
-        let mut ids: Vec<String> = if listed {
+        let ids = if listed {
             req.conversation_i_ds
         } else {
             let ids = records.into_iter().map(|r| r.conversation_id);
             self.own(user, ids.collect()).await?
         };
-        let mut parts = vec![Part::Takes; ids.len()];
-        if listed && !ctx.is_admin() {
-            for (part, id) in parts.iter_mut().zip(&ids) {
-                *part = self
-                    .part(user, &ConversationId::trusted(id.as_str()))
-                    .await?;
-            }
-            let mut keep = parts.iter().map(|part| *part != Part::None);
-            ids.retain(|_| keep.next().unwrap_or(false));
-            parts.retain(|part| *part != Part::None);
-        }
-        // Positions before heads, and no more read than there is: a message raises both, in either order.
-        let seqs: Vec<Option<UserSeq>> = self
-            .deps
-            .store
-            .find_many(ids.iter().map(|id| key![user, id.as_str()]).collect())
-            .await?;
-        let heads: Vec<Option<Head>> = self
-            .deps
-            .store
-            .find_many(ids.iter().map(|id| key![id.as_str()]).collect())
-            .await?;
-        for (((id, head), seqs), part) in ids.into_iter().zip(heads).zip(seqs).zip(parts) {
-            let view = View {
-                head: head.unwrap_or_else(|| empty_head(&id)),
-                seqs: seqs.unwrap_or_else(|| empty_user_seq(user, &id)),
-            };
-            if !part.admits(&view.seqs) {
-                continue;
-            }
+        let conversations: Vec<_> = ids.into_iter().map(ConversationId::trusted).collect();
+        let views = if listed {
+            self.views(ctx, user, &conversations).await?
+        } else {
+            let parts = vec![Part::Takes; conversations.len()];
+            self.views_of(user, &conversations, parts).await?
+        };
+        for (conversation, view) in conversations.into_iter().zip(views) {
+            let Some(view) = view else { continue };
             // What a leaver had sent may stand, and count as read, behind the end of his time.
             let newest = view.window().high;
             // Nor do the times of what was said without him show.
             let max_seq_time = if newest < view.head.max_seq {
-                self.time_of(&id, newest).await?
+                self.time_of(conversation.as_str(), newest).await?
             } else {
                 view.head.max_seq_time
             };
@@ -146,7 +122,7 @@ impl Service {
                 has_read_seq: view.seqs.read_seq.min(newest),
                 max_seq_time,
             };
-            resp.seqs.insert(id, entry);
+            resp.seqs.insert(conversation.into(), entry);
         }
         Ok(resp)
     }

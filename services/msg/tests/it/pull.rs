@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use magpie_proto::openim::{msg::*, sdkws::SeqRange};
+use magpie_proto::openim::{
+    msg::*,
+    sdkws::{PullMessageBySeqsReq, SeqRange},
+};
 use magpie_store::{Documents as _, documents::UserSeq};
-use magpie_testkit::{code, user};
+use magpie_testkit::{code, register, user};
 use prost::Message as _;
 
 use crate::world::{CHAT, World, lines, pull_range, sent};
@@ -238,4 +241,50 @@ async fn what_is_named_again_is_answered_once_and_the_number_of_names_is_bounded
     };
     let refused = client.get_last_message(user("u1").request(request));
     assert_eq!(code(refused.await), 1001);
+}
+
+/// One request for many conversations: more than are read together, long ones between short ones, one of strangers, one of nobody.
+#[tokio::test]
+async fn conversations_of_one_request_are_answered_as_if_each_were_asked_alone() {
+    let world = World::new().await;
+    let peers: Vec<String> = (0..60).map(|i| format!("p{i:02}")).collect();
+    let names: Vec<&str> = peers.iter().map(String::as_str).collect();
+    register(&world.engines.deps, &names).await;
+    // Every seventh is longer than one step of reading.
+    let count = |i: usize| if i % 7 == 3 { 70 } else { 1 + i % 3 };
+    for (i, peer) in names.iter().enumerate() {
+        world.chat(peer, "u1", &vec![*peer; count(i)]).await;
+    }
+    world.chat("u2", "u3", &["of strangers"]).await;
+    let range = |conversation: String, num| SeqRange {
+        conversation_id: conversation,
+        begin: 1,
+        end: 100,
+        num,
+    };
+    let mut ranges = vec![
+        range("si_u2_u3".to_owned(), 9),
+        range("si_u1_nobody".to_owned(), 9),
+    ];
+    let num = |i: usize| if i.is_multiple_of(2) { 1 } else { 65 };
+    for (i, peer) in peers.iter().enumerate() {
+        ranges.push(range(format!("si_{peer}_u1"), num(i)));
+    }
+    let mut client = world.client();
+    let request = PullMessageBySeqsReq {
+        user_id: "u1".to_owned(),
+        seq_ranges: ranges,
+        order: 0,
+    };
+    let answer = client.pull_message_by_seqs(user("u1").request(request));
+    let answer = answer.await.unwrap().into_inner();
+    assert_eq!(answer.msgs.len(), peers.len());
+    for (i, peer) in peers.iter().enumerate() {
+        let chat = format!("si_{peer}_u1");
+        let alone = world.range("u1", &chat, (1, 100, num(i))).await.unwrap();
+        assert_eq!(answer.msgs[&chat], alone[&chat], "{chat}");
+        let texts = lines(&alone[&chat].msgs);
+        assert!(texts.iter().all(|(_, _, text)| text == peer), "{texts:?}");
+        assert_eq!(texts.len(), count(i).min(num(i) as usize));
+    }
 }
