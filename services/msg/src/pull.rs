@@ -60,7 +60,7 @@ impl Service {
     ) -> Result<GetMsgByConversationIDsResp> {
         ctx.require_admin()?;
         self.check_pulled(req.conversation_i_ds.len())?;
-        let seq = |id: &String| req.max_seqs.get(id).copied();
+        let seq = |id: &String| req.max_seqs.get(id).copied().filter(|seq| *seq > 0);
         let ids = req.conversation_i_ds.iter();
         let asked = ids.filter_map(|id| Some((ConversationId::trusted(id.as_str()), seq(id)?)));
         let asked: Vec<_> = asked.collect();
