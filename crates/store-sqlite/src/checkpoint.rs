@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::{Options, metrics::Metrics};
 
@@ -151,6 +151,23 @@ struct State {
 impl State {
     fn complete(&self) -> bool {
         !self.busy && self.frames == self.copied
+    }
+}
+
+/// Syncs what a killed process had written and not synced, which looks like any commit: nothing may build on it before. Whether
+/// there is room to copy it, too, is left to later.
+pub(crate) fn settle(conn: &Connection) -> rusqlite::Result<()> {
+    match checkpoint(conn, "PASSIVE") {
+        Ok(state) if state.complete() => Ok(()),
+        Ok(_) => {
+            tracing::warn!("another program keeps the write-ahead log");
+            Ok(())
+        }
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(error = %e, "the write-ahead log can't be copied");
+            Ok(())
+        }
+        Err(e) => Err(e),
     }
 }
 

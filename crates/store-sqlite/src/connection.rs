@@ -9,7 +9,7 @@ use std::{
 use magpie_store::StoreError;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{Options, error::unavailable, wal_file};
+use crate::{Options, checkpoint::settle, error::unavailable, wal_file};
 
 /// `magp`: what the file says of itself in its header.
 const APPLICATION_ID: i64 = 0x6d61_6770;
@@ -85,8 +85,6 @@ pub(crate) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
         if mode != "wal" {
             return Ok(Err(StoreError::Unavailable(format!("{}: no write-ahead log on this file system", path.display()))));
         }
-        // What a killed process had written and not synced looks like any commit now. Nothing may build on it before it is on disk.
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         // A log that grew under load is cut back when it starts over.
         conn.pragma_update(None, "journal_size_limit", i64::try_from(options.wal_soft_limit.saturating_mul(2)).unwrap_or(i64::MAX))?;
         let (application, format) = (pragma(&conn, "application_id")?, pragma(&conn, "user_version")?);
@@ -100,6 +98,7 @@ pub(crate) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
             let reason = format!("{} has format {format}, this program knows {FORMAT}", path.display());
             return Ok(Err(StoreError::Unavailable(reason)));
         }
+        settle(&conn)?;
         Ok(Ok(conn))
     })
     .unwrap_or_else(|e| Err(StoreError::Unavailable(format!("{}: {}", path.display(), unavailable(&e)))))

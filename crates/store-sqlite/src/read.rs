@@ -160,6 +160,7 @@ mod tests {
 
     fn plan(schema: &'static Schema, page: &Page) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
+        configure(&conn, &Options::default(), 1 << 20).unwrap();
         prepare(&mut conn, &[schema]).unwrap();
         let (sql, values) = page_sql(&Table::new(schema), page).unwrap();
         let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

@@ -178,8 +178,8 @@ impl Hub {
         }
     }
 
-    /// A call to another service, with its time limit. It is boxed at once: a call is ten kilobytes, and whoever holds it would
-    /// copy them each time that he is moved.
+    /// A call to another service, with its time limit, which begins now. It is boxed at once: a call is ten kilobytes, and a
+    /// future that holds it would copy them each time that it is moved.
     pub(crate) fn bounded<T, C>(&self, call: C) -> impl Future<Output = Result<T>> + use<T, C>
     where
         C: Future<Output = Result<tonic::Response<T>, tonic::Status>>,

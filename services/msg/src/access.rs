@@ -23,7 +23,7 @@ pub(crate) struct Window {
     pub(crate) high: i64,
 }
 
-/// A user's view of one conversation.
+/// A user's view of one conversation. His positions are the younger half: he may have read more than this head has.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) head: Head,
@@ -208,7 +208,7 @@ impl Service {
         self.views_of(user, conversations, parts).await
     }
 
-    /// The same where it is known what he has to do with them.
+    /// The same where it is known what he has to do with each of them.
     pub(crate) async fn views_of(
         &self,
         user: &str,
@@ -216,11 +216,11 @@ impl Service {
         parts: Vec<Part>,
     ) -> Result<Vec<Option<View>>> {
         let store = &self.deps.store;
-        // In this order: a message raises both at once, and nobody has read more than there is.
-        let keys = conversations.iter().map(|c| key![user, c.as_str()]);
-        let seqs: Vec<Option<UserSeq>> = store.find_many(keys.collect()).await?;
+        // In this order: who is put out gets his bound before the next message raises the head, so nobody sees what came after him.
         let keys = conversations.iter().map(|c| key![c.as_str()]);
         let heads: Vec<Option<Head>> = store.find_many(keys.collect()).await?;
+        let keys = conversations.iter().map(|c| key![user, c.as_str()]);
+        let seqs: Vec<Option<UserSeq>> = store.find_many(keys.collect()).await?;
         let each = conversations
             .iter()
             .zip(parts)

@@ -23,6 +23,8 @@ pub struct Config {
     pub max_pull_bytes: usize,
     /// Most conversations one pull names; SDKs name about 100.
     pub max_pull_conversations: usize,
+    /// Ranges of messages that one pull reads at the same time.
+    pub pull_reads: usize,
     /// Most conversations one request for positions names.
     pub max_conversations: usize,
     /// Messages that one search walks.
@@ -46,6 +48,7 @@ impl Default for Config {
             max_pull: 1000,
             max_pull_bytes: 4 << 20,
             max_pull_conversations: 1000,
+            pull_reads: 4,
             max_conversations: 5000,
             max_search: 100_000,
             cache_entries: 100_000,

@@ -5,7 +5,9 @@ use std::{
     ops::RangeInclusive,
 };
 
-use futures::{future::try_join_all, try_join};
+use futures::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, try_join,
+};
 use magpie_proto::openim::sdkws::MsgData;
 use magpie_store::{
     Documents as _, Page,
@@ -144,38 +146,44 @@ fn newest_step(range: &RangeInclusive<i64>) -> RangeInclusive<i64> {
     (range.end() - STEP + 1).max(*range.start())..=*range.end()
 }
 
-/// How many of the first ranges are read at the same time: as many as have no more messages than one long range is read of.
+/// How many of the first ranges are read before their messages are counted: as many as have no more than one long range is read of.
 fn together(wanted: &[(Reader<'_>, RangeInclusive<i64>)]) -> usize {
     let mut messages = 0;
     let short = wanted.iter().take_while(|(_, range)| {
-        messages += range.end() - newest_step(range).start() + 1;
+        messages += (range.end() - range.start() + 1).min(STEP);
         messages <= STEP
     });
-    short.count().max(1)
+    short.count()
 }
 
-/// The messages of several ranges, those of each from the newest down as far as the budget goes, and whether that is all of it. Ranges
-/// that the budget does not reach are left out.
-pub(crate) async fn newest_of_each(
-    wanted: &[(Reader<'_>, RangeInclusive<i64>)],
-    budget: &mut Budget,
-) -> Result<Vec<(Vec<MsgData>, bool)>> {
-    let mut found = Vec::with_capacity(wanted.len());
-    let mut rest = wanted;
-    while !rest.is_empty() {
-        let (wave, later) = rest.split_at(together(rest));
-        let steps = wave
-            .iter()
-            .map(|(reader, range)| reader.load(newest_step(range)));
-        for ((reader, range), newest) in wave.iter().zip(try_join_all(steps).await?) {
-            if budget.is_spent() {
-                return Ok(found);
+impl Service {
+    /// The messages of several ranges, those of each from the newest down as far as the budget goes, and whether that is all of it.
+    /// Ranges that the budget does not reach are left out. No range is empty, and none begins before 1.
+    pub(crate) async fn newest_of_each(
+        &self,
+        wanted: &[(Reader<'_>, RangeInclusive<i64>)],
+        budget: &mut Budget,
+    ) -> Result<Vec<(Vec<MsgData>, bool)>> {
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut rest = wanted;
+        while !rest.is_empty() {
+            let (wave, later) = rest.split_at(together(rest));
+            let steps = wave
+                .iter()
+                .map(|(reader, range)| reader.load(newest_step(range)).boxed());
+            let steps: Vec<BoxFuture<'_, _>> = steps.collect();
+            let steps = stream::iter(steps).buffered(self.config.pull_reads.max(1));
+            let steps: Vec<_> = steps.try_collect().await?;
+            for ((reader, range), newest) in wave.iter().zip(steps) {
+                if budget.is_spent() {
+                    return Ok(found);
+                }
+                found.push(reader.newest(range, newest, budget).await?);
             }
-            found.push(reader.newest(range, newest, budget).await?);
+            rest = later;
         }
-        rest = later;
+        Ok(found)
     }
-    Ok(found)
 }
 
 impl Reader<'_> {

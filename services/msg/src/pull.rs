@@ -20,8 +20,8 @@ use magpie_types::{ConversationId, Error, Result, msg::status};
 
 use crate::{
     Service,
-    access::Window,
-    load::{Budget, newest_of_each},
+    access::{View, Window},
+    load::Budget,
 };
 
 const DESCENDING: i32 = 1;
@@ -35,6 +35,15 @@ fn last_of_each(mut ranges: Vec<SeqRange>) -> Vec<SeqRange> {
     ranges.retain(|range| seen.insert(range.conversation_id.clone()));
     ranges.reverse();
     ranges
+}
+
+/// Those that the user may look into.
+fn open<'a, 'v>(
+    conversations: &'a [ConversationId],
+    views: &'v [Option<View>],
+) -> impl Iterator<Item = &'a ConversationId> + use<'a, 'v> {
+    let each = conversations.iter().zip(views);
+    each.filter(|(_, view)| view.is_some()).map(|(c, _)| c)
 }
 
 fn put(
@@ -60,6 +69,7 @@ impl Service {
     ) -> Result<GetMsgByConversationIDsResp> {
         ctx.require_admin()?;
         self.check_pulled(req.conversation_i_ds.len())?;
+        // No message has a number below 1.
         let seq = |id: &String| req.max_seqs.get(id).copied().filter(|seq| *seq > 0);
         let ids = req.conversation_i_ds.iter();
         let asked = ids.filter_map(|id| Some((ConversationId::trusted(id.as_str()), seq(id)?)));
@@ -69,7 +79,7 @@ impl Service {
         let wanted: Vec<_> = readers.into_iter().zip(seqs).collect();
         let mut budget = Budget::new(self.config.max_pull_bytes);
         let mut resp = GetMsgByConversationIDsResp::default();
-        let found = newest_of_each(&wanted, &mut budget).await?;
+        let found = self.newest_of_each(&wanted, &mut budget).await?;
         for ((conversation, _), (msgs, _)) in asked.iter().zip(found) {
             let named = msgs.into_iter().map(|msg| (conversation.to_string(), msg));
             resp.msg_datas.extend(named);
@@ -109,7 +119,7 @@ impl Service {
         let wanted: Vec<_> = readers.into_iter().zip(seqs).collect();
         let mut budget = Budget::new(self.config.max_pull_bytes);
         let mut resp = PullMessageBySeqsResp::default();
-        let found = newest_of_each(&wanted, &mut budget).await?;
+        let found = self.newest_of_each(&wanted, &mut budget).await?;
         for ((conversation, range, window, _), (msgs, whole)) in asked.iter().zip(found) {
             let is_end = if req.order == DESCENDING {
                 whole && range.begin <= window.low
@@ -166,18 +176,21 @@ impl Service {
         let ids = req.conversations.iter().map(|c| c.conversation_id.as_str());
         let conversations: Vec<_> = ids.map(ConversationId::trusted).collect();
         let views = self.views(ctx, &req.user_id, &conversations).await?;
-        let readers = self.readers(&req.user_id, &conversations).await?;
+        let readers = self
+            .readers(&req.user_id, open(&conversations, &views))
+            .await?;
+        let mut readers = readers.into_iter();
         let mut resp = GetSeqMessageResp::default();
         let mut budget = Budget::new(self.config.max_pull_bytes);
-        let each = conversations.iter().zip(views).zip(&readers);
-        for (asked, ((conversation, view), reader)) in req.conversations.into_iter().zip(each) {
+        let each = conversations.iter().zip(views);
+        for (asked, (conversation, view)) in req.conversations.into_iter().zip(each) {
             // Every conversation asked for has an entry: TypeScript clients read it unchecked. They don't see one whose value is
             // the default, which has no bytes; so what asks for nothing that could be there is told that this is the end.
             let mut pulled = PullMsgs {
                 is_end: true,
                 ..PullMsgs::default()
             };
-            if let Some(view) = view {
+            if let Some((view, reader)) = view.and_then(|view| Some((view, readers.next()?))) {
                 let Window { low, high } = view.window();
                 pulled.is_end = !asked.seqs.iter().any(|seq| (low..=high).contains(seq));
                 let (below, above) = asked
@@ -225,13 +238,15 @@ impl Service {
         let ids: BTreeSet<String> = req.conversation_i_ds.into_iter().collect();
         let conversations: Vec<_> = ids.into_iter().map(ConversationId::trusted).collect();
         let views = self.views(ctx, &req.user_id, &conversations).await?;
-        let readers = self.readers(&req.user_id, &conversations).await?;
+        let readers = self
+            .readers(&req.user_id, open(&conversations, &views))
+            .await?;
         let mut steps = conversations.len() + self.config.max_pull;
-        for ((conversation, view), reader) in conversations.iter().zip(views).zip(&readers) {
+        let open = open(&conversations, &views).zip(views.iter().flatten());
+        for ((conversation, view), reader) in open.zip(&readers) {
             if budget.is_spent() {
                 break;
             }
-            let Some(view) = view else { continue };
             let Window { low, mut high } = view.window();
             let mut width = 1;
             while high >= low && steps > 0 {

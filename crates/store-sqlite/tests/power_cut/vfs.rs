@@ -110,12 +110,12 @@ pub(crate) fn cut_power(folder: &Path, to: &Path, mut keep: impl FnMut() -> bool
 /// which of their bytes are safe.
 pub(crate) fn kill(folder: &Path, to: &Path) {
     let mut disk = disk();
-    let folder = folder.canonicalize().unwrap();
-    let moved = disk.files.iter();
-    let moved = moved.filter(|(path, _)| path.parent() == Some(&*folder));
-    let moved: Vec<_> = moved
+    let (folder, to) = (folder.canonicalize().unwrap(), to.canonicalize().unwrap());
+    let of_folder = disk.files.iter();
+    let of_folder = of_folder.filter(|(path, _)| path.parent() == Some(&*folder));
+    let moved: Vec<_> = of_folder
         .map(|(path, content)| {
-            let new = to.canonicalize().unwrap().join(path.file_name().unwrap());
+            let new = to.join(path.file_name().unwrap());
             std::fs::copy(path, &new).unwrap();
             let seen = std::fs::read(&new).unwrap();
             let since = vec![Change::Cut(0), Change::Write(0, seen)];

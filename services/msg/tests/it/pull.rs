@@ -243,48 +243,143 @@ async fn what_is_named_again_is_answered_once_and_the_number_of_names_is_bounded
     assert_eq!(code(refused.await), 1001);
 }
 
+/// Chats of u1 with this many others, whose names are their texts; every seventh is longer than one step of reading, and every fourth u1
+/// has marked as read up to its first message.
+async fn chats(world: &World, others: usize) -> Vec<(String, usize)> {
+    let peers: Vec<String> = (0..others).map(|i| format!("p{i:02}")).collect();
+    let names: Vec<&str> = peers.iter().map(String::as_str).collect();
+    register(&world.engines.deps, &names).await;
+    let mut chats = Vec::new();
+    for (i, peer) in peers.iter().enumerate() {
+        let count = if i % 7 == 3 { 70 } else { 1 + i % 3 };
+        world.chat(peer, "u1", &vec![peer.as_str(); count]).await;
+        let chat = format!("si_{peer}_u1");
+        if i.is_multiple_of(4) {
+            let request = MarkMsgsAsReadReq {
+                user_id: "u1".to_owned(),
+                conversation_id: chat.clone(),
+                seqs: vec![1],
+            };
+            let marked = world
+                .client()
+                .mark_msgs_as_read(user("u1").request(request))
+                .await;
+            marked.unwrap();
+        }
+        chats.push((chat, count));
+    }
+    chats
+}
+
 /// One request for many conversations: more than are read together, long ones between short ones, one of strangers, one of nobody.
 #[tokio::test]
 async fn conversations_of_one_request_are_answered_as_if_each_were_asked_alone() {
     let world = World::new().await;
-    let peers: Vec<String> = (0..60).map(|i| format!("p{i:02}")).collect();
-    let names: Vec<&str> = peers.iter().map(String::as_str).collect();
-    register(&world.engines.deps, &names).await;
-    // Every seventh is longer than one step of reading.
-    let count = |i: usize| if i % 7 == 3 { 70 } else { 1 + i % 3 };
-    for (i, peer) in names.iter().enumerate() {
-        world.chat(peer, "u1", &vec![*peer; count(i)]).await;
-    }
+    let chats = chats(&world, 60).await;
     world.chat("u2", "u3", &["of strangers"]).await;
-    let range = |conversation: String, num| SeqRange {
-        conversation_id: conversation,
+    let num = |i: usize| if i.is_multiple_of(2) { 1 } else { 65 };
+    let mut names = vec!["si_u2_u3".to_owned(), "si_u1_nobody".to_owned()];
+    names.extend(chats.iter().map(|(chat, _)| chat.clone()));
+    let ranges = names.iter().enumerate().map(|(i, name)| SeqRange {
+        conversation_id: name.clone(),
         begin: 1,
         end: 100,
-        num,
-    };
-    let mut ranges = vec![
-        range("si_u2_u3".to_owned(), 9),
-        range("si_u1_nobody".to_owned(), 9),
-    ];
-    let num = |i: usize| if i.is_multiple_of(2) { 1 } else { 65 };
-    for (i, peer) in peers.iter().enumerate() {
-        ranges.push(range(format!("si_{peer}_u1"), num(i)));
-    }
+        num: num(i),
+    });
     let mut client = world.client();
     let request = PullMessageBySeqsReq {
         user_id: "u1".to_owned(),
-        seq_ranges: ranges,
+        seq_ranges: ranges.collect(),
         order: 0,
     };
     let answer = client.pull_message_by_seqs(user("u1").request(request));
-    let answer = answer.await.unwrap().into_inner();
-    assert_eq!(answer.msgs.len(), peers.len());
-    for (i, peer) in peers.iter().enumerate() {
-        let chat = format!("si_{peer}_u1");
-        let alone = world.range("u1", &chat, (1, 100, num(i))).await.unwrap();
-        assert_eq!(answer.msgs[&chat], alone[&chat], "{chat}");
-        let texts = lines(&alone[&chat].msgs);
-        assert!(texts.iter().all(|(_, _, text)| text == peer), "{texts:?}");
-        assert_eq!(texts.len(), count(i).min(num(i) as usize));
+    let by_range = answer.await.unwrap().into_inner().msgs;
+    let lists = names.iter().map(|name| ConversationSeqs {
+        conversation_id: name.clone(),
+        seqs: vec![2, 1],
+    });
+    let request = GetSeqMessageReq {
+        user_id: "u1".to_owned(),
+        conversations: lists.collect(),
+        order: 0,
+    };
+    let answer = client.get_seq_message(user("u1").request(request.clone()));
+    let by_list = answer.await.unwrap().into_inner().msgs;
+    let all = GetLastMessageReq {
+        user_id: "u1".to_owned(),
+        conversation_i_ds: names.clone(),
+    };
+    let answer = client.get_last_message(user("u1").request(all.clone()));
+    let last = answer.await.unwrap().into_inner().msgs;
+    assert_eq!((by_range.len(), last.len()), (chats.len(), chats.len()));
+    assert_eq!(by_list.len(), names.len());
+    assert!(by_list["si_u2_u3"].msgs.is_empty());
+    for (i, (chat, count)) in chats.iter().enumerate() {
+        let num = num(i);
+        let alone = world.range("u1", chat, (1, 100, num)).await.unwrap();
+        assert_eq!(by_range[chat], alone[chat], "{chat}");
+        assert_eq!(alone[chat].msgs.len(), (*count).min(num as usize));
+        let one = GetSeqMessageReq {
+            conversations: vec![request.conversations[i + 2].clone()],
+            ..request.clone()
+        };
+        let alone = client.get_seq_message(user("u1").request(one)).await;
+        assert_eq!(by_list[chat], alone.unwrap().into_inner().msgs[chat]);
+        let first = by_list[chat].msgs.iter().find(|m| m.seq == 1).unwrap();
+        assert_eq!(first.is_read, i.is_multiple_of(4), "{chat}");
+        assert_eq!(
+            lines(std::slice::from_ref(first)),
+            sent(&[(1, &chat[3..6])])
+        );
+        let one = GetLastMessageReq {
+            conversation_i_ds: vec![chat.clone()],
+            ..all.clone()
+        };
+        let alone = client.get_last_message(user("u1").request(one)).await;
+        assert_eq!(last[chat], alone.unwrap().into_inner().msgs[chat]);
+        assert_eq!(last[chat].seq, *count as i64);
     }
+}
+
+/// Of several conversations the first are answered whole, one is cut, and what lies behind the budget is not there.
+#[tokio::test]
+async fn the_budget_of_bytes_is_spent_in_the_order_of_the_request() {
+    let world = World::new().await;
+    let peers: Vec<String> = (0..10).map(|i| format!("p{i}")).collect();
+    let names: Vec<&str> = peers.iter().map(String::as_str).collect();
+    register(&world.engines.deps, &names).await;
+    let large = "x".repeat(40 << 10);
+    let mut ranges = Vec::new();
+    for peer in peers.iter().rev() {
+        world.chat(peer, "u1", &[large.as_str(); 12]).await;
+        ranges.push(SeqRange {
+            conversation_id: format!("si_{peer}_u1"),
+            begin: 1,
+            end: 12,
+            num: 12,
+        });
+    }
+    let request = PullMessageBySeqsReq {
+        user_id: "u1".to_owned(),
+        seq_ranges: ranges.clone(),
+        order: 0,
+    };
+    let mut client = world.client();
+    let answer = client.pull_message_by_seqs(user("u1").request(request));
+    let msgs = answer.await.unwrap().into_inner().msgs;
+    let counts = ranges.iter().map(|range| {
+        msgs.get(&range.conversation_id)
+            .map(|pulled| pulled.msgs.len())
+    });
+    let counts: Vec<Option<usize>> = counts.collect();
+    let whole = counts
+        .iter()
+        .take_while(|count| **count == Some(12))
+        .count();
+    assert!((7..10).contains(&whole), "{counts:?}");
+    assert!(counts[whole].is_none_or(|cut| cut < 12), "{counts:?}");
+    assert!(
+        counts[whole + 1..].iter().all(Option::is_none),
+        "{counts:?}"
+    );
 }
