@@ -329,7 +329,7 @@ async fn conversations_of_one_request_are_answered_as_if_each_were_asked_alone()
         assert_eq!(first.is_read, i.is_multiple_of(4), "{chat}");
         assert_eq!(
             lines(std::slice::from_ref(first)),
-            sent(&[(1, &chat[3..6])])
+            sent(&[(1, &format!("p{i:02}"))])
         );
         let one = GetLastMessageReq {
             conversation_i_ds: vec![chat.clone()],
