@@ -154,13 +154,13 @@ impl State {
     }
 }
 
-/// Syncs what a killed process had written and not synced, which looks like any commit: nothing may build on it before. Whether
-/// there is room to copy it, too, is left to later.
+/// Syncs what a killed process had written and not synced, which looks like any commit: nothing should build on it before. A
+/// checkpoint syncs before it copies, so whether there is room to copy is left to later.
 pub(crate) fn settle(conn: &Connection) -> rusqlite::Result<()> {
     match checkpoint(conn, "PASSIVE") {
         Ok(state) if state.complete() => Ok(()),
         Ok(_) => {
-            tracing::warn!("another program keeps the write-ahead log");
+            tracing::warn!("another program is at the write-ahead log: it may not be on disk yet");
             Ok(())
         }
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {

@@ -152,7 +152,6 @@ fn list(schema: &Schema, fields: &[usize], suffix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use magpie_store::{Document, conformance::Item, documents::Message};
-
     use rusqlite::StatementStatus;
 
     use super::*;

@@ -22,7 +22,7 @@ use prost::Message as _;
 
 use crate::Service;
 
-/// Messages read at once; so much is read beyond the budget at most.
+/// Messages read before they are counted: so much is read beyond the budget at most, and [`SPAN`] by a list.
 const STEP: i64 = 50;
 /// Listed seqs whose distance is below this are read together with what lies between.
 const SPAN: i64 = 200;

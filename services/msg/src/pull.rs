@@ -242,8 +242,8 @@ impl Service {
             .readers(&req.user_id, open(&conversations, &views))
             .await?;
         let mut steps = conversations.len() + self.config.max_pull;
-        let open = open(&conversations, &views).zip(views.iter().flatten());
-        for ((conversation, view), reader) in open.zip(&readers) {
+        let seen = open(&conversations, &views).zip(views.iter().flatten());
+        for ((conversation, view), reader) in seen.zip(&readers) {
             if budget.is_spent() {
                 break;
             }
