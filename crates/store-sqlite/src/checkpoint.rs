@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,6 +26,8 @@ pub(crate) struct Wal {
     frames: AtomicU64,
     /// The writer should copy the rest.
     finish: AtomicBool,
+    /// Whose turn it is: SQLite refuses a second checkpoint beside one, however long the caller would wait.
+    turn: Mutex<()>,
     wake: Mutex<Wake>,
     changed: Condvar,
 }
@@ -44,6 +46,7 @@ impl Wal {
             hard_limit: options.wal_hard_limit,
             frames: AtomicU64::new(0),
             finish: AtomicBool::new(false),
+            turn: Mutex::default(),
             wake: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -71,6 +74,15 @@ impl Wal {
         if !self.finish.swap(false, Ordering::Relaxed) && !too_long {
             return;
         }
+        // Below the hard limit nothing has to be done now: the checkpoint under way asks for the rest when it ends.
+        let turn = if too_long {
+            Some(self.turn())
+        } else {
+            self.turn.try_lock().ok()
+        };
+        if turn.is_none() {
+            return;
+        }
         match checkpoint(conn, "RESTART") {
             Ok(state) if state.complete() => {
                 self.frames.store(0, Ordering::Relaxed);
@@ -79,6 +91,10 @@ impl Wal {
             Ok(_) => tracing::debug!("readers keep the write-ahead log"),
             Err(e) => tracing::warn!(error = %e, "the write-ahead log could not be copied"),
         }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the checkpoint thread when the log is long enough.
@@ -127,6 +143,7 @@ impl Wal {
     }
 
     fn copy(&self, conn: &Connection) {
+        let _turn = self.turn();
         match checkpoint(conn, "PASSIVE") {
             Ok(_) => self.finish.store(true, Ordering::Relaxed),
             Err(e) => tracing::warn!(error = %e, "the write-ahead log could not be copied"),
@@ -134,6 +151,7 @@ impl Wal {
     }
 
     fn cut(&self, conn: &Connection) {
+        let _turn = self.turn();
         match checkpoint(conn, "TRUNCATE") {
             Ok(state) if state.complete() => self.frames.store(0, Ordering::Relaxed),
             Ok(_) => {}
