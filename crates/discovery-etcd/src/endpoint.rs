@@ -45,7 +45,7 @@ pub(crate) enum Failure {
     Gone(String),
     /// It takes no call of ours, or somebody else is at its address.
     Refused(Status),
-    /// The connection ended before the request was sent; there may be a new one at once.
+    /// The connection ended before the request was sent or looked at; there may be a new one at once.
     Unsent(String),
     /// It was sent, and nobody knows.
     Broken(String),
@@ -269,15 +269,21 @@ fn failure(error: &transport::Error, text: String) -> Failure {
             return Failure::Gone(text);
         }
         // HTTP/2 connections cancel only what waits in their queue.
-        if error
+        let canceled = error
             .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_canceled)
-        {
+            .is_some_and(hyper::Error::is_canceled);
+        if canceled || error.downcast_ref::<h2::Error>().is_some_and(untouched) {
             return Failure::Unsent(text);
         }
         next = error.source();
     }
     Failure::Broken(text)
+}
+
+/// Whether the other end says that it did not look at the request: a connection that is going away names the last one that
+/// it answers, and a stream can be refused (RFC 9113, sections 6.8 and 8.7).
+fn untouched(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn chain(error: &dyn Error) -> String {

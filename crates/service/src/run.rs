@@ -11,7 +11,8 @@ use crate::{Deps, health::Readiness};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Between failing readiness and ending connections, ms: balancers notice in this time. 0 in one process.
+    /// Between leaving (readiness fails, the registration ends) and ending connections, ms: balancers and the callers of other
+    /// processes notice in this time, so that nobody sends a request into a connection that is about to be refused.
     pub notice_ms: u64,
     /// What is under way may take this long to finish, ms.
     pub deadline_ms: u64,
@@ -20,7 +21,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            notice_ms: 0,
+            notice_ms: 500,
             deadline_ms: 15_000,
         }
     }

@@ -17,7 +17,10 @@ use magpie_discovery::{
     conformance::{Cluster as _, SERVICE, Who, ask, ids, question, repeatable, until},
 };
 use magpie_service::health::Readiness;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Code, Status, body::Body, server::NamedService, service::Routes};
 use tower::Service;
@@ -257,6 +260,59 @@ async fn only_what_may_be_repeated_is_sent_again_after_an_answer() {
         refused += usize::from(ask(&channel, question()).await.is_err());
     }
     assert!(refused > 0, "calls were repeated that must not be");
+}
+
+/// As one does that ends while the first call is on its way to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_goes_away_costs_no_call() {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // The last stream that it answers is 0, so none; no error.
+    const GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let world = World::new(&ETCD);
+    let caller: SharedRegistry = world.process();
+    let (listener, address) = local().await;
+    let _leaving = pretend(&world, "leaving", &address).await;
+    let met = Arc::new(AtomicUsize::new(0));
+    let _server = AbortOnDropHandle::new(tokio::spawn({
+        let met = Arc::clone(&met);
+        async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let met = Arc::clone(&met);
+                tokio::spawn(async move {
+                    socket.write_all(&SETTINGS).await?;
+                    until_headers(&mut socket).await?;
+                    met.fetch_add(1, Relaxed);
+                    socket.write_all(&GO_AWAY).await?;
+                    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+                });
+            }
+        }
+    }));
+    world.add("good", Who::routes("good")).await;
+    sees(&caller, 2).await;
+    let channel = caller.channel(SERVICE);
+    until("both were picked", async || {
+        assert_eq!(ask(&channel, question()).await.expect("an answer"), "good");
+        met.load(Relaxed) > 1
+    })
+    .await;
+}
+
+/// Reads a client's frames up to the first request.
+async fn until_headers(socket: &mut TcpStream) -> std::io::Result<()> {
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    socket.read_exact(&mut [0; PREFACE]).await?;
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await?;
+        if head[3] == HEADERS {
+            return Ok(());
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        socket.read_exact(&mut payload).await?;
+    }
 }
 
 /// When all fail, repeats add a bounded share to the load.

@@ -189,10 +189,12 @@ impl Node {
         }
     }
 
-    /// As a process ends at a signal, without the moment that lets others notice.
+    /// As a process ends at a signal (`run::drain`), with the moment in which others notice.
     async fn stop(mut self) {
         self.readiness.set(false);
         self.registration.deregister().await;
+        let notice = magpie_service::run::Config::default().notice_ms;
+        tokio::time::sleep(Duration::from_millis(notice)).await;
         self.shutdown.cancel();
         self.serving.await.expect("it served");
         self.runtime.take().expect("it runs").shutdown_background();
