@@ -63,9 +63,10 @@ where
         .expect("the store is available again")
 }
 
-/// A connection to this database.
+/// A connection to this database. What a call answers is tested, not how soon: a busy machine may take long.
 pub(crate) async fn connect(uri: &str, database: &str) -> Arc<MongoStore> {
     let options = Options {
+        call_timeout: Duration::from_secs(60),
         database: database.to_owned(),
         ..Options::new(uri)
     };
