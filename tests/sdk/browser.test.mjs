@@ -42,6 +42,7 @@ async function heard(client, to, content, other) {
   const sent = await say(client, to, content);
   const got = await arrived;
   assert.deepEqual([got.clientMsgID, got.serverMsgID], [sent.clientMsgID, sent.serverMsgID]);
+  await client.shows(to.groupID ? `sg_${to.groupID}` : chat, sent.clientMsgID);
   return got;
 }
 
@@ -133,7 +134,7 @@ test('a page that was left shows what it missed when it is opened again', async 
   const mentioned = desk.nextMessage((m) => m.atTextElem?.text === '@bob?');
   const { data: message } = await alice.sdk.createTextAtMessage({ text: '@bob?', atUserIDList: ['bob'] });
   await alice.sdk.sendMessage({ recvID: '', groupID: 'nest', message });
-  await mentioned;
+  await alice.shows('sg_nest', (await mentioned).clientMsgID);
 
   await pages.bob.visit();
   bob = await server.login('bob', WEB, { sdk: pages.bob.sdk() });

@@ -222,6 +222,22 @@ export class Client {
       .flatMap((e) => e.data);
   }
 
+  /**
+   * Waits until this client's history has a message. What a client sent itself is there once the server has pushed it back; the SDK
+   * raises no event then.
+   */
+  shows(conversationID, clientMsgID) {
+    let waits = true;
+    const shown = async () => {
+      while (waits) {
+        const { data } = await this.sdk.getAdvancedHistoryMessageList({ conversationID, count: 50, startClientMsgID: '' });
+        if (data.messageList.some((m) => m.clientMsgID === clientMsgID)) return;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    };
+    return within(shown(), `${clientMsgID} in the history of ${this.userID}`).finally(() => { waits = false; });
+  }
+
   async send(recvID, message) {
     const { data } = await this.sdk.sendMessageNotOss({ recvID, groupID: '', message });
     return data;

@@ -170,6 +170,7 @@ test('a deleted message is gone on all devices of who deleted it, and nowhere el
     assert.deepEqual(await texts(device, chat), ['kept']);
     assert.ok(saying('kept')(JSON.parse((await conversation(device, chat)).latestMsg)));
   }
+  await carol.shows(chat, last.clientMsgID);
   assert.deepEqual(await texts(carol, chat), ['kept', 'not kept']);
   assert.equal(await code(alice.sdk.deleteMessage({ conversationID: chat, clientMsgID: 'unknown' })), ARGUMENTS);
 });
@@ -177,14 +178,16 @@ test('a deleted message is gone on all devices of who deleted it, and nowhere el
 test('a cleared conversation begins anew with the next message, on all devices of who cleared it', async () => {
   const chat = 'si_alice_carol';
   await heard(alice, { recvID: 'carol' }, 'old', [desk, carol]);
-  await heard(carol, { recvID: 'alice' }, 'old too', [alice, desk]);
+  const last = await heard(carol, { recvID: 'alice' }, 'old too', [alice, desk]);
+  await carol.shows(chat, last.clientMsgID);
   await alice.sdk.deleteConversationAndDeleteAllMsg(chat);
   assert.deepEqual(await texts(alice, chat), []);
   await comeBack();
   for (const device of [alice, desk]) assert.deepEqual(await texts(device, chat), []);
   const others = await texts(carol, chat);
   assert.deepEqual(others.slice(-2), ['old', 'old too']);
-  await heard(carol, { recvID: 'alice' }, 'new', [alice, desk]);
+  const next = await heard(carol, { recvID: 'alice' }, 'new', [alice, desk]);
+  await carol.shows(chat, next.clientMsgID);
   for (const device of [alice, desk]) assert.deepEqual(await texts(device, chat), ['new']);
 });
 
