@@ -45,7 +45,7 @@ async function say(client, to, content) {
   return send(client, to, data);
 }
 
-/** Says it, and returns the message as the last of `devices` got it. A client knows the seq of what it sent itself once it has got more. */
+/** Says it, and returns the message as the last of `devices` got it. What it sent itself a client shows later: `shows`. */
 async function heard(client, to, content, devices) {
   const arrived = devices.map((device) => device.nextMessage(saying(content)));
   await say(client, to, content);

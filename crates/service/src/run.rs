@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Deps, health::Readiness};
 
@@ -68,8 +69,21 @@ pub async fn stop_wanted(deps: &Deps, signals: &mut Signals) {
     }
 }
 
-/// Ends everything in order: readiness, then `leave` (the process deregisters, so that nobody sends it more), then
-/// `deps.shutdown`, then the tasks.
+/// Takes this process out of the others' sight: readiness fails, `leave` deregisters it, so that nobody sends it more, and
+/// others have the moment to notice, unless `shutdown` is cancelled before it is over.
+pub async fn withdraw(
+    readiness: &Readiness,
+    config: &Config,
+    shutdown: &CancellationToken,
+    leave: impl Future<Output = ()>,
+) {
+    readiness.set(false);
+    leave.await;
+    let notice = tokio::time::sleep(Duration::from_millis(config.notice_ms));
+    shutdown.run_until_cancelled(notice).await;
+}
+
+/// Ends everything in order: [`withdraw`], then `deps.shutdown`, then the tasks.
 pub async fn drain(
     deps: &Deps,
     readiness: &Readiness,
@@ -77,12 +91,8 @@ pub async fn drain(
     config: &Config,
     leave: impl Future<Output = ()>,
 ) -> End {
-    readiness.set(false);
     let drain = async {
-        leave.await;
-        if !deps.shutdown.is_cancelled() {
-            tokio::time::sleep(Duration::from_millis(config.notice_ms)).await;
-        }
+        withdraw(readiness, config, &deps.shutdown, leave).await;
         deps.shutdown.cancel();
         deps.tasks.close();
         deps.tasks.wait().await;

@@ -2,8 +2,8 @@
 //!
 //! A thread with its own connection does the bulk when the log passes the soft limit. It can't catch up with a busy
 //! writer, so it then asks the writer to copy the short rest between two transactions; the log starts over and its file
-//! stops growing. Above the hard limit the writer does all of it itself. When nothing was written for a while the log is
-//! emptied and cut.
+//! stops growing. Above the hard limit the writer waits for its turn and does all of it itself. When nothing was written for
+//! a while the log is emptied and cut.
 
 use std::{
     sync::{
@@ -80,9 +80,7 @@ impl Wal {
         } else {
             self.turn.try_lock().ok()
         };
-        if turn.is_none() {
-            return;
-        }
+        let Some(_turn) = turn else { return };
         match checkpoint(conn, "RESTART") {
             Ok(state) if state.complete() => {
                 self.frames.store(0, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use magpie_discovery_etcd::{EtcdRegistry, Options, Registration};
 use magpie_service::{
     health::Readiness,
     internal::Internal,
+    run::{Config as Ending, withdraw},
     serve::{self, Member},
 };
 use magpie_testdeps::{Kind, Server};
@@ -189,12 +190,10 @@ impl Node {
         }
     }
 
-    /// As a process ends at a signal (`run::drain`), with the moment in which others notice.
+    /// As a process ends at a signal.
     async fn stop(mut self) {
-        self.readiness.set(false);
-        self.registration.deregister().await;
-        let notice = magpie_service::run::Config::default().notice_ms;
-        tokio::time::sleep(Duration::from_millis(notice)).await;
+        let (config, leave) = (Ending::default(), self.registration.deregister());
+        withdraw(&self.readiness, &config, &self.shutdown, leave).await;
         self.shutdown.cancel();
         self.serving.await.expect("it served");
         self.runtime.take().expect("it runs").shutdown_background();
